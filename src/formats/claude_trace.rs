@@ -4,9 +4,10 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::http::{Body, Headers, HttpAnswer, HttpExchange, Started, micros};
-use super::import::ImportError;
+use super::import_error::ImportError;
 use super::importer::{Found, Importer, Passed, Source};
 use super::lines::{for_each_line, lines_of};
+use crate::wire::from_json;
 
 /// The importer.
 pub(super) struct ClaudeTrace;
@@ -59,43 +60,49 @@ impl Importer for ClaudeTrace {
     fn recognizes(&self, start: &[u8]) -> bool {
         // A line is often longer than what is seen of it.
         let Some(line) = lines_of(start).next() else { return false };
-        line.starts_with(b"{\"request\":{\"timestamp\":")
-            || serde_json::from_slice::<Pair>(line).is_ok_and(|pair| !pair.logged_at.is_null())
+        line.starts_with(b"{\"request\":{\"timestamp\":") || from_json::<Pair>(line).is_ok_and(|pair| !pair.logged_at.is_null())
     }
 
     fn import(&self, source: Source<'_>, found: &mut dyn FnMut(Found) -> Result<(), ImportError>) -> Result<(), ImportError> {
         let Source { path, reader } = source;
         for_each_line(reader, |number, line| {
             let place = format!("line {number}");
-            found(match serde_json::from_slice::<Pair>(line) {
-                Ok(pair) => exchange(place, pair).into_found(self, path),
-                Err(error) => Found::Passed(Passed { place, reason: format!("no pair of a request and an answer: {error}") }),
+            let pair = from_json(line).map_err(|error| format!("no pair of a request and an answer: {error}"));
+            found(match pair.and_then(|pair| exchange(&place, pair)) {
+                Ok(exchange) => exchange.into_found(self, path),
+                Err(reason) => Found::Passed(Passed { place, reason }),
             })
         })
     }
 }
 
-fn exchange(place: String, Pair { request, response, .. }: Pair) -> HttpExchange {
+fn exchange(place: &str, Pair { request, response, .. }: Pair) -> Result<HttpExchange, String> {
     let answer = response.map(|response| HttpAnswer {
         status: response.status_code,
         headers: headers(response.headers),
         body: response.body_raw.map(|text| Body::Bytes(text.into_bytes())).or_else(|| body(response.body)),
         e2e_us: micros(response.timestamp - request.timestamp),
     });
-    HttpExchange {
-        place,
-        started: Started::at_seconds(request.timestamp),
+    Ok(HttpExchange {
+        place: place.to_owned(),
+        started: Started::at_seconds(request.timestamp)?,
         method: request.method,
         url: request.url,
         headers: headers(request.headers),
         body: body(request.body),
         answer,
-    }
+    })
 }
 
+/// One that came more than once has a list.
 fn headers(headers: Map<String, Value>) -> Headers {
+    let values = |value: Value| match value {
+        Value::Array(values) => values,
+        one => vec![one],
+    };
     let text = |value: Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    headers.into_iter().map(|(name, value)| (name, text(value))).collect()
+    let pairs = headers.into_iter().flat_map(|(name, value)| values(value).into_iter().map(move |one| (name.clone(), one)));
+    pairs.map(|(name, value)| (name, text(value))).collect()
 }
 
 fn body(logged: Value) -> Option<Body> {
@@ -103,5 +110,19 @@ fn body(logged: Value) -> Option<Body> {
         Value::Null => None,
         Value::String(text) => Some(Body::Bytes(text.into_bytes())),
         json => Some(Body::Json(json)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_header_that_came_more_than_once_is_several() {
+        let logged = json!({"cookie": ["a=1", "b=2"], "content-length": 7, "host": "h"});
+        let pairs = [("cookie", "a=1"), ("cookie", "b=2"), ("content-length", "7"), ("host", "h")];
+        assert_eq!(headers(logged.as_object().unwrap().clone()), pairs.map(|(name, value)| (name.to_owned(), value.to_owned())));
     }
 }

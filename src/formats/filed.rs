@@ -2,16 +2,15 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use memchr::memmem;
 use rayon::prelude::*;
-use serde::Deserialize;
+use serde_json::Value;
 
-use super::import::ImportError;
-use super::open::open;
+use super::filed_head::head;
+use super::import_error::ImportError;
 use crate::files::{lock_folder, make_private_folder};
+use crate::trace::redact::Redactor;
 use crate::trace::{CanonicalRequest, Digest, Outline, Trace, is_trace_name, outlines, read};
 
 /// How many sessions are open at once: each has a descriptor.
@@ -44,8 +43,10 @@ struct OpenSession {
     last: u32,
     /// By the exchange's id.
     by_id: HashMap<String, u32>,
-    /// The times of the requests.
-    times: HashSet<String>,
+    /// Those whose files are compressed: nobody writes them again.
+    compressed: HashMap<u32, PathBuf>,
+    /// The files by the time of the request.
+    times: HashMap<String, Vec<PathBuf>>,
     /// Who has recorded each trace.
     modes: Vec<(PathBuf, String)>,
     /// The marks of what others have recorded than who has this mode, once they were asked for.
@@ -60,17 +61,6 @@ enum Mark {
     /// If no answer has one, what was asked, and the answer's status.
     Request { asked: Digest, status: u16 },
 }
-
-/// The first fields of a trace's file, as far as they are needed.
-#[derive(Deserialize)]
-struct Head {
-    id: String,
-    recorded_at: String,
-    mode: String,
-}
-
-/// The most bytes that are read for them.
-const HEAD: u64 = 4 << 10;
 
 impl Filed {
     /// Looks into the sessions' folders. What cannot be read is met again when a trace is written.
@@ -91,8 +81,8 @@ impl Filed {
     /// the number 0. Opens the session.
     ///
     /// # Errors
-    /// The session's folder cannot be made or locked, or a recorder writes to it.
-    pub(super) fn place(&mut self, trace: &Trace, previous: u32) -> Result<Place, ImportError> {
+    /// The session's folder cannot be made or locked, a recorder writes to it, or the exchange's own number is another one's.
+    pub(super) fn place(&mut self, trace: &Trace, previous: u32, redactor: &Redactor) -> Result<Place, ImportError> {
         if self.ids.get(&trace.id).is_some_and(|sessions| !sessions.contains(&trace.session)) {
             return Ok(Place::There);
         }
@@ -101,7 +91,8 @@ impl Filed {
             self.open.insert(trace.session.clone(), session);
         }
         // It was opened just now, or before.
-        let place = self.open.get_mut(&trace.session).map_or(Place::There, |session| session.place(trace, previous));
+        let Some(session) = self.open.get_mut(&trace.session) else { return Ok(Place::There) };
+        let place = session.place(trace, previous, redactor)?;
         if place != Place::There {
             self.placed.insert(trace.id.clone());
         }
@@ -133,7 +124,8 @@ impl OpenSession {
             last: numbers.iter().copied().max().unwrap_or_default(),
             numbers,
             by_id: HashMap::new(),
-            times: HashSet::new(),
+            compressed: HashMap::new(),
+            times: HashMap::new(),
             modes: Vec::new(),
             others: HashMap::new(),
         };
@@ -142,31 +134,39 @@ impl OpenSession {
             let (Some(head), Some(number)) = (head, number_of(&file)) else { continue };
             if !placed.contains(&head.id) {
                 session.by_id.insert(head.id, number);
-                session.times.insert(head.recorded_at);
+                session.times.entry(head.recorded_at).or_default().push(file.clone());
+                if file.extension().is_some_and(|ending| ending == "zst") {
+                    session.compressed.insert(number, file.clone());
+                }
                 session.modes.push((file, head.mode));
             }
         }
         Ok(session)
     }
 
-    fn place(&mut self, trace: &Trace, previous: u32) -> Place {
+    fn place(&mut self, trace: &Trace, previous: u32, redactor: &Redactor) -> Result<Place, ImportError> {
         if let Some(number) = self.by_id.get(&trace.id) {
-            return Place::Number(*number);
+            return Ok(if self.compressed.contains_key(number) { Place::There } else { Place::Number(*number) });
         }
         let others = self.others.entry(trace.mode.clone()).or_insert_with(|| {
             let others = self.modes.iter().filter(|(_, mode)| *mode != trace.mode);
             marks_of(&others.map(|(file, _)| file.clone()).collect::<Vec<_>>())
         });
         // The same as it was read otherwise before, or as another tool or the recorder has it.
-        let is_there = self.times.contains(&trace.recorded_at) || (!others.is_empty() && others.contains(&Mark::of(trace)));
+        let of_its_time = self.times.get(&trace.recorded_at).into_iter().flatten();
+        let is_there = of_its_time.into_iter().any(|file| holds_request_of(file, trace, redactor))
+            || (!others.is_empty() && others.contains(&Mark::of(trace)));
         let next = previous.saturating_add(1);
-        match trace.seq {
+        Ok(match trace.seq {
             _ if is_there => Place::There,
             0 if others.is_empty() && !self.numbers.contains(&next) => Place::Number(next),
             0 => Place::Number(self.last.max(previous).saturating_add(1)),
             // An exchange that was exported has its number.
-            own => Place::Number(own),
-        }
+            own => match self.compressed.get(&own) {
+                Some(path) => return Err(ImportError::Occupied { path: path.clone() }),
+                None => Place::Number(own),
+            },
+        })
     }
 }
 
@@ -183,6 +183,15 @@ impl Mark {
         let id = trace.response.body["id"].as_str().filter(|id| !id.is_empty())?;
         Some(Self::Answer { id: id.to_owned(), messages })
     }
+}
+
+/// Whether a file has the request of this trace, which is not redacted yet. Clients ask more than one thing at a time.
+fn holds_request_of(file: &Path, trace: &Trace, redactor: &Redactor) -> bool {
+    let Ok(there) = read(file) else { return false };
+    let mut body = trace.request.body.clone();
+    redactor.json(&mut body);
+    let key = |body: Value| CanonicalRequest::of(body).key();
+    there.request.path == redactor.path(&trace.request.path) && key(there.request.body) == key(body)
 }
 
 /// The marks of these traces' exchanges. One that cannot be read is none's.
@@ -209,18 +218,9 @@ fn number_of(path: &Path) -> Option<u32> {
     path.file_name()?.to_str()?.split('.').next()?.parse().ok()
 }
 
-fn head(path: &Path) -> Option<Head> {
-    let mut start = Vec::new();
-    open(path).ok()?.take(HEAD).read_to_end(&mut start).ok()?;
-    // All of them stand before the request, which is cut off.
-    start.truncate(memmem::find(&start, b",\n  \"request\": ")?);
-    start.push(b'}');
-    serde_json::from_slice(&start).ok()
-}
-
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::*;
     use crate::trace::{path_of, write};
@@ -255,17 +255,22 @@ mod tests {
     }
 
     fn place(folder: &tempfile::TempDir, trace: &Trace, previous: u32) -> Place {
-        Filed::in_folder(folder.path()).place(trace, previous).unwrap()
+        Filed::in_folder(folder.path()).place(trace, previous, &Redactor::default()).unwrap()
     }
 
     #[test]
     fn an_exchange_keeps_its_number_and_new_ones_come_behind_all_others() {
         let folder = folder(&["0001.json", "0002.json.zst"]);
         let number = |id: &str, previous: u32| place(&folder, &trace(id, 9, "import:har"), previous);
-        let expected = [("0002.json.zst", 0, 2), ("0001.json", 7, 1), ("new", 0, 3), ("new", 1, 3), ("new", 2, 3), ("new", 3, 4)];
-        for (id, previous, expected) in expected {
+        for (id, previous, expected) in [("0001.json", 7, 1), ("new", 0, 3), ("new", 1, 3), ("new", 2, 3), ("new", 3, 4)] {
             assert_eq!(number(id, previous), Place::Number(expected), "{id} {previous}");
         }
+        // Nothing is written beside a compressed file.
+        assert_eq!(number("0002.json.zst", 0), Place::There);
+        let mut own = trace("own", 9, "import:har");
+        own.seq = 2;
+        let refused = Filed::in_folder(folder.path()).place(&own, 0, &Redactor::default()).unwrap_err();
+        assert!(matches!(refused, ImportError::Occupied { .. }), "{refused}");
         // A partial file has its number, too.
         fs::write(folder.path().join("s/0007.json.partial"), "").unwrap();
         assert_eq!(number("new", 0), Place::Number(8));
@@ -293,8 +298,12 @@ mod tests {
         for other in [answered("x", 9, "import:har", "msg_1", 3), answered("x", 9, "import:har", "msg_2", 1), failed] {
             assert_eq!(place(&folder, &other, 0), Place::Number(3), "{:?}", other.response);
         }
-        // Read otherwise by an earlier version, which is told by its time.
-        assert!(there(&trace("z", 1, "import:har")));
+        // Read otherwise by an earlier version, which is told by its time and what was asked.
+        let mut otherwise = answered("a", 1, "anthropic", "msg_3", 1);
+        otherwise.id = "z".to_owned();
+        assert!(there(&otherwise));
+        // Asked at the same time.
+        assert_eq!(place(&folder, &trace("z", 1, "import:har"), 0), Place::Number(3));
         // Of one tool, what it names apart is two.
         assert_eq!(place(&folder, &answered("x", 9, "anthropic", "msg_1", 1), 0), Place::Number(3));
     }
@@ -313,12 +322,13 @@ mod tests {
         let folder = folder(&["0001.json"]);
         let lock = lock_folder(&folder.path().join("s")).unwrap();
         let new = trace("new", 9, "import:har");
-        let error = Filed::in_folder(folder.path()).place(&new, 0).unwrap_err().to_string();
+        let redactor = Redactor::default();
+        let error = Filed::in_folder(folder.path()).place(&new, 0, &redactor).unwrap_err().to_string();
         let error = error.replace(&folder.path().display().to_string(), "[folder]");
         insta::assert_snapshot!(error, @"[folder]/s: a recorder or another import writes to it; choose another folder with --out, or wait until that has ended");
         drop(lock);
         let mut filed = Filed::in_folder(folder.path());
-        assert_eq!(filed.place(&new, 0).unwrap(), Place::Number(2));
+        assert_eq!(filed.place(&new, 0, &redactor).unwrap(), Place::Number(2));
         assert!(lock_folder(&folder.path().join("s")).unwrap().is_none());
         filed.close();
         assert!(lock_folder(&folder.path().join("s")).unwrap().is_some());
@@ -329,15 +339,15 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut filed = Filed::in_folder(folder.path());
         let (one, other) = (trace("one", 1, "import:har"), answered("other", 1, "import:otlp", "msg_1", 1));
-        assert_eq!(filed.place(&one, 0).unwrap(), Place::Number(1));
+        assert_eq!(filed.place(&one, 0, &Redactor::default()).unwrap(), Place::Number(1));
         write(&path_of(folder.path(), "s", 1), &one).unwrap();
         filed.close();
-        assert_eq!(filed.place(&other, 1).unwrap(), Place::Number(2));
+        assert_eq!(filed.place(&other, 1, &Redactor::default()).unwrap(), Place::Number(2));
         for nth in 1..AT_ONCE {
             let mut elsewhere = trace(&nth.to_string(), 1, "import:har");
             elsewhere.session = format!("s{nth}");
             assert!(!filed.is_full_for(&elsewhere.session));
-            filed.place(&elsewhere, 0).unwrap();
+            filed.place(&elsewhere, 0, &Redactor::default()).unwrap();
         }
         assert!(filed.is_full_for("another") && !filed.is_full_for("s"));
     }
@@ -354,5 +364,26 @@ mod tests {
         let marks = marks_of(&files);
         assert!(traces.iter().all(|trace| marks.contains(&Mark::of(trace))) && marks.len() == 3);
         assert!(traces[1].response.body != Value::Null);
+    }
+    #[test]
+    fn a_name_of_a_client_may_be_long() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut long = trace("a", 1, "import:har");
+        long.client = "c".repeat(10_000);
+        write(&path_of(folder.path(), "s", 1), &long).unwrap();
+        assert_eq!(place(&folder, &long, 4), Place::Number(1));
+    }
+
+    #[test]
+    fn what_is_redacted_in_its_file_is_still_the_same_request() {
+        let folder = tempfile::tempdir().unwrap();
+        let redactor = Redactor::default().for_request([("x-api-key", "correct-horse")], "");
+        let mut asked = answered("a", 1, "import:har", "msg_1", 1);
+        asked.request.body["system"] = json!("it is correct-horse");
+        let mut there = asked.clone();
+        redactor.json(&mut there.request.body);
+        write(&path_of(folder.path(), "s", 1), &there).unwrap();
+        asked.id = "otherwise".to_owned();
+        assert_eq!(Filed::in_folder(folder.path()).place(&asked, 0, &redactor).unwrap(), Place::There);
     }
 }

@@ -12,10 +12,12 @@ use uuid::Builder;
 use super::importer::{Found, ImportedExchange, Importer, Passed};
 use super::{imported_mode, session_name, stem};
 use crate::record::{body_value, decompressed};
+use crate::trace::redact::Redactor;
 use crate::trace::{
-    ExchangeOutcome, RecordedEvent, RecordedRequest, RecordedResponse, Timing, Trace, VERSION, assemble, session_in_headers,
+    BodyFault, CallEnd, ExchangeOutcome, RecordedEvent, RecordedRequest, RecordedResponse, Timing, Trace, VERSION,
+    asks_for_message, assemble, is_malformed, read_body, session_in_headers,
 };
-use crate::wire::{Endpoint, Frame, Splitter, StreamSign, from_json};
+use crate::wire::{ContentBlock, Endpoint, Frame, Message, Splitter, StreamSign, from_json};
 
 /// Names and values of headers, in order.
 pub(super) type Headers = Vec<(String, String)>;
@@ -28,10 +30,13 @@ pub(super) struct Started {
 }
 
 impl Started {
-    /// The time at these seconds since 1970; 1970 itself if it is beyond what calendars hold.
-    pub(super) fn at_seconds(seconds: f64) -> Self {
-        let time = OffsetDateTime::from_unix_timestamp_nanos(i128::from(micros(seconds).unwrap_or_default()) * 1_000);
-        Self::at(time.unwrap_or(OffsetDateTime::UNIX_EPOCH))
+    /// The time at these seconds since 1970.
+    ///
+    /// # Errors
+    /// It is not after 1970's beginning, where clocks that were not read stand, or beyond what calendars hold.
+    pub(super) fn at_seconds(seconds: f64) -> Result<Self, String> {
+        let time = micros(seconds).and_then(|us| OffsetDateTime::from_unix_timestamp_nanos(i128::from(us) * 1_000).ok());
+        time.map(Self::at).ok_or_else(|| format!("its time, {seconds} seconds since 1970, is none"))
     }
 
     /// The time that a text of RFC 3339 says.
@@ -120,6 +125,7 @@ impl HttpExchange {
     }
 
     fn into_trace(self, endpoint: Endpoint, importer: &dyn Importer, file: &Path) -> Result<ImportedExchange, &'static str> {
+        let credentials = Redactor::credentials_in_address(&self.url);
         let body = self.body.ok_or("the file does not hold the request's body")?.into_value();
         if !body.is_object() {
             return Err("the request's body is no JSON object");
@@ -155,8 +161,42 @@ impl HttpExchange {
             timing: Timing { e2e_us: e2e_us.filter(|_| read.outcome == ExchangeOutcome::Complete), ..Timing::default() },
             outcome: read.outcome,
         };
-        Ok(ImportedExchange { trace, missing: read.missing.map(str::to_owned).into_iter().collect() })
+        let mut exchange = ImportedExchange { trace, place: self.place, credentials, missing: Vec::new() };
+        exchange.missing.extend(read.missing.map(str::to_owned));
+        if let Some(lack) = answer_lack(&exchange.trace) {
+            (exchange.trace.outcome, exchange.trace.timing.e2e_us) = (ExchangeOutcome::Truncated, None);
+            exchange.missing.push(lack);
+        }
+        Ok(exchange)
     }
+}
+
+/// What a trace's answer lacks, so that it is not whole.
+fn answer_lack(trace: &Trace) -> Option<String> {
+    if trace.outcome != ExchangeOutcome::Complete {
+        return None;
+    }
+    let lack = |fault: BodyFault| match fault {
+        BodyFault::Field { .. } => format!("a whole answer{fault}"),
+        _ => "a whole answer".to_owned(),
+    };
+    if !asks_for_message(trace) {
+        return read_body::<Map<String, Value>>(&trace.response.body).err().map(lack);
+    }
+    match read_body::<Message>(&trace.response.body) {
+        Err(fault) => Some(lack(fault)),
+        Ok(Message { stop_reason: None, .. }) => Some("the reason why the answer ended".to_owned()),
+        Ok(message) => has_malformed_call(&message).then(|| "the whole arguments of a call".to_owned()),
+    }
+}
+
+/// Whether a call has arguments that are no object, and did not break off where the answer ended.
+fn has_malformed_call(message: &Message) -> bool {
+    let last = message.content.len().saturating_sub(1);
+    message.content.iter().enumerate().any(|(at, block)| match block {
+        ContentBlock::ToolUse { input, .. } => is_malformed(input, CallEnd::of(message.stop_reason.as_ref(), at == last)),
+        _ => false,
+    })
 }
 
 /// A body as it was before it was compressed.

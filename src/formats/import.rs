@@ -1,75 +1,20 @@
 //! Importing: from files of any format to traces in their sessions' folders.
 
-use std::collections::{BTreeMap, HashSet};
-use std::io::{self, BufRead, Read};
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::io::{BufRead, Read};
 use std::path::{Path, PathBuf};
+use std::slice;
 use std::sync::Arc;
 
 use super::filed::{Filed, Place};
+use super::import_error::ImportError;
 use super::importer::{Found, ImportedExchange, Importer, Passed, START, Source};
 use super::open::open;
 use super::writers::{Ready, Writers, Written};
-use super::{IMPORTERS, imported_mode, importer_of};
+use super::{imported_mode, importer_of, session_name};
 use crate::trace::redact::Redactor;
-use crate::trace::{SharedRedactor, Trace, TraceError, path_of};
-
-/// Why an import ended.
-#[derive(Debug, thiserror::Error)]
-pub enum ImportError {
-    /// Nobody knows this format.
-    #[error(
-        "{}: no format that anyclaude knows; it reads {}. If it is one of these, say which with --from",
-        .path.display(),
-        known()
-    )]
-    #[allow(missing_docs, reason = "the text says what it is")]
-    Unknown { path: PathBuf },
-    /// A folder in place of a file.
-    #[error("{path}: a folder; name its files, as in {path}/*.jsonl", path = .path.display())]
-    #[allow(missing_docs, reason = "the text says what it is")]
-    Folder { path: PathBuf },
-    /// Several folders may be the one with the sessions.
-    #[error("{}: more than one folder of Claude Code's; name the file to import", .pattern.display())]
-    #[allow(missing_docs, reason = "the text says what it is")]
-    Ambiguous { pattern: PathBuf },
-    /// The file is not of the format that it should be.
-    #[error("{}: {reason}", .path.display())]
-    #[allow(missing_docs, reason = "the text says what it is")]
-    Malformed { path: PathBuf, reason: String },
-    /// The file that is open cannot be read on.
-    #[error("cannot read on: {0}")]
-    Read(#[from] io::Error),
-    /// A file cannot be read.
-    #[error("cannot read {}: {source}; check the path and its permissions", .path.display())]
-    #[allow(missing_docs, reason = "the text says what it is")]
-    Io { path: PathBuf, source: io::Error },
-    /// The session is being recorded, or another import writes to it.
-    #[error(
-        "{}: a recorder or another import writes to it; choose another folder with --out, or wait until that has ended",
-        .path.display()
-    )]
-    #[allow(missing_docs, reason = "the text says what it is")]
-    InUse { path: PathBuf },
-    /// A session's folder cannot be made or locked.
-    #[error("cannot write to {}: {source}; check the folder and its permissions", .path.display())]
-    #[allow(missing_docs, reason = "the text says what it is")]
-    Unwritable { path: PathBuf, source: io::Error },
-    /// Where a trace would be written lies another one.
-    #[error(
-        "{}: another exchange than the one to be imported; choose another folder with --out, or move it away",
-        .path.display()
-    )]
-    #[allow(missing_docs, reason = "the text says what it is")]
-    Occupied { path: PathBuf },
-    /// A trace cannot be written.
-    #[error(transparent)]
-    Trace(#[from] TraceError),
-}
-
-fn known() -> String {
-    let known = IMPORTERS.map(|importer| format!("{} ({})", importer.name(), importer.title()));
-    known.join(", ")
-}
+use crate::trace::{SharedRedactor, Trace, path_of};
 
 /// What became of one session.
 #[derive(Debug, Default)]
@@ -88,9 +33,10 @@ pub struct Import<'a> {
     /// What is in `out` from the beginning.
     filed: Filed,
     redactor: &'a Redactor,
-    credentials: Vec<(String, String)>,
-    /// The redactor of the last exchange, with the credentials that it knows.
-    shared: Option<(Vec<String>, Arc<SharedRedactor>)>,
+    /// All that came so far: what one request was allowed with, others may quote.
+    credentials: BTreeSet<String>,
+    /// The redactor that knows them, once it was needed.
+    shared: Option<Arc<SharedRedactor>>,
     writers: Writers,
     /// Why traces could not be written, by the order of the traces.
     failed: BTreeMap<usize, ImportError>,
@@ -121,7 +67,7 @@ impl<'a> Import<'a> {
             out,
             filed: Filed::in_folder(out),
             redactor,
-            credentials: Vec::new(),
+            credentials: BTreeSet::new(),
             shared: None,
             writers: Writers::new(),
             failed: BTreeMap::new(),
@@ -141,7 +87,8 @@ impl<'a> Import<'a> {
     /// The same, where the client is known to have sent these headers: what is secret in them is redacted wherever it stands.
     #[must_use]
     pub fn with_credentials(mut self, headers: Vec<(String, String)>) -> Self {
-        self.credentials = headers;
+        let headers = headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        self.credentials.extend(Redactor::credentials_in(headers, ""));
         self
     }
 
@@ -176,7 +123,8 @@ impl<'a> Import<'a> {
     }
 
     fn read(&mut self, importer: &'static dyn Importer, path: &Path, reader: &mut dyn BufRead) -> Result<(), ImportError> {
-        let file = path.canonicalize().map_err(|source| ImportError::Io { path: path.to_owned(), source })?;
+        // A pipe has no other name.
+        let file = path.canonicalize().unwrap_or_else(|_| path.to_owned());
         if !self.files.insert(file) {
             self.repeated_files.push(path.to_owned());
             return Ok(());
@@ -190,7 +138,7 @@ impl<'a> Import<'a> {
             self.empty.push(path.to_owned());
         }
         // What was found before an error is written, too.
-        let written = self.end_writing();
+        let written = self.end_writing(path);
         read.and(written).map_err(|error| match error {
             ImportError::Read(source) => ImportError::Io { path: path.to_owned(), source },
             other => other,
@@ -201,10 +149,14 @@ impl<'a> Import<'a> {
         match found {
             Found::Exchange(exchange) => {
                 let is_new = self.ids.insert(exchange.trace.id.clone());
-                let ready = if is_new { self.prepare(*exchange)? } else { None };
-                let Some(ready) = ready else {
-                    *self.repeated.entry(path.to_owned()).or_default() += 1;
-                    return Ok(());
+                let place = exchange.place.clone();
+                let ready = match if is_new { self.prepare(path, *exchange) } else { Ok(None) } {
+                    Ok(Some(ready)) => ready,
+                    Ok(None) => {
+                        *self.repeated.entry(path.to_owned()).or_default() += 1;
+                        return Ok(());
+                    }
+                    Err(error) => return self.pass_over(path, place, error),
                 };
                 // What comes back from another format than the recorder's has the mode that it had.
                 let is_lacking = ready.trace.mode == imported_mode(importer);
@@ -212,8 +164,8 @@ impl<'a> Import<'a> {
                     self.lacking.push(importer);
                 }
                 let ended = self.writers.begin(ready);
-                ended.into_iter().for_each(|written| self.note(written));
-                if self.failed.is_empty() { Ok(()) } else { self.end_writing() }
+                ended.into_iter().for_each(|written| self.note(path, written));
+                if self.failed.is_empty() { Ok(()) } else { self.end_writing(path) }
             }
             Found::Unrelated => {
                 self.unrelated += 1;
@@ -227,13 +179,18 @@ impl<'a> Import<'a> {
     }
 
     /// What is to be written of an exchange; `None` if it is there already.
-    fn prepare(&mut self, ImportedExchange { mut trace, missing }: ImportedExchange) -> Result<Option<Ready>, ImportError> {
+    fn prepare(&mut self, file: &Path, exchange: ImportedExchange) -> Result<Option<Ready>, ImportError> {
+        let ImportedExchange { mut trace, place, credentials, missing } = exchange;
+        let redactor = self.redactor_for(&trace, credentials);
+        if let Cow::Owned(name) = redactor.redactor().text(&trace.session) {
+            trace.session = session_name(&name);
+        }
         if self.filed.is_full_for(&trace.session) {
-            self.end_writing()?;
+            self.end_writing(file)?;
             self.filed.close();
         }
         let previous = self.sessions.get(&trace.session).map_or(0, |session| session.last);
-        let Place::Number(number) = self.filed.place(&trace, previous)? else { return Ok(None) };
+        let Place::Number(number) = self.filed.place(&trace, previous, redactor.redactor())? else { return Ok(None) };
         trace.seq = number;
         let session = self.sessions.entry(trace.session.clone()).or_default();
         session.last = session.last.max(trace.seq);
@@ -241,27 +198,39 @@ impl<'a> Import<'a> {
         if !self.claimed.insert(path.clone()) {
             return Err(ImportError::Occupied { path });
         }
-        let redactor = self.redactor_for(&trace);
-        Ok(Some(Ready { path, trace, missing, redactor }))
+        Ok(Some(Ready { path, trace, place, missing, redactor }))
     }
 
     /// The other tool may have kept the client's credentials; they may stand in texts too.
-    fn redactor_for(&mut self, trace: &Trace) -> Arc<SharedRedactor> {
-        let headers = trace.request.headers.iter().filter_map(|(name, value)| Some((name.as_str(), value.as_str()?)));
-        let known = self.credentials.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-        let credentials = Redactor::credentials_in(headers.chain(known), &trace.request.path);
-        match &self.shared {
-            Some((same, redactor)) if *same == credentials => redactor.clone(),
-            _ => {
-                let redactor = Arc::new(SharedRedactor::new(self.redactor.knowing(&credentials)));
-                self.shared = Some((credentials, redactor.clone()));
-                redactor
-            }
+    fn redactor_for(&mut self, trace: &Trace, of_address: Vec<String>) -> Arc<SharedRedactor> {
+        let headers = trace.request.headers.iter().flat_map(|(name, value)| {
+            let values = value.as_array().map_or(slice::from_ref(value), Vec::as_slice);
+            values.iter().filter_map(move |value| Some((name.as_str(), value.as_str()?)))
+        });
+        let known = self.credentials.len();
+        self.credentials.extend(Redactor::credentials_in(headers, &trace.request.path));
+        self.credentials.extend(of_address);
+        if self.credentials.len() > known {
+            self.shared = None;
         }
+        let knowing = |all: &BTreeSet<String>| self.redactor.knowing(&all.iter().cloned().collect::<Vec<_>>());
+        self.shared.get_or_insert_with(|| Arc::new(SharedRedactor::new(knowing(&self.credentials)))).clone()
     }
 
-    fn note(&mut self, Written { nth, session, missing, result }: Written) {
-        match result {
+    /// Goes on behind an exchange that cannot be written where it belongs, or not as a trace.
+    ///
+    /// # Errors
+    /// It is another error: the next exchange would meet it too.
+    fn pass_over(&mut self, file: &Path, place: String, error: ImportError) -> Result<(), ImportError> {
+        if !matches!(error, ImportError::Occupied { .. } | ImportError::Beyond) {
+            return Err(error);
+        }
+        self.passed.push((file.to_owned(), Passed { place, reason: error.to_string() }));
+        Ok(())
+    }
+
+    fn note(&mut self, file: &Path, Written { nth, session, place, missing, result }: Written) {
+        match result.or_else(|error| self.pass_over(file, place, error)) {
             Ok(()) => {
                 let session = self.sessions.entry(session).or_default();
                 session.exchanges += 1;
@@ -275,9 +244,9 @@ impl<'a> Import<'a> {
     ///
     /// # Errors
     /// A trace could not be written: of several, the first.
-    fn end_writing(&mut self) -> Result<(), ImportError> {
+    fn end_writing(&mut self, file: &Path) -> Result<(), ImportError> {
         while let Some(written) = self.writers.wait() {
-            self.note(written);
+            self.note(file, written);
         }
         let failed = std::mem::take(&mut self.failed);
         failed.into_values().next().map_or(Ok(()), Err)
@@ -354,13 +323,19 @@ mod tests {
             entries[0]["_anyclaude"] = own("a", number);
             // 0: the number after the last.
             entries[1]["_anyclaude"] = own("b", if number == 1 { 1 } else { 0 });
+            // What is behind it comes.
+            let mut behind = entry("Later");
+            behind["startedDateTime"] = "2026-01-02T03:05:05Z".into();
+            let entries = [&entries[..], &[behind]].concat();
             fs::write(&file, json!({"log": {"version": "1.2", "creator": {}, "entries": entries}}).to_string()).unwrap();
             let redactor = Redactor::default();
             let mut import = Import::into(&out, &redactor);
-            let error = import.file(&file, None).unwrap_err();
-            assert!(matches!(error, ImportError::Occupied { .. }), "{error}");
+            import.file(&file, None).unwrap();
+            let places: Vec<_> = import.passed.iter().map(|(_, passed)| passed.place.as_str()).collect();
+            assert_eq!(places, ["entry 2"]);
             let kept = trace::read(&path_of(&out, "s", number)).unwrap();
             assert_eq!(kept.request.body["messages"][0]["content"], "Hi");
+            assert_eq!(import.sessions["a"].exchanges, 1);
         }
     }
 
@@ -395,5 +370,31 @@ mod tests {
         let redactor = Redactor::default();
         let error = Import::into(Path::new("traces"), &redactor).file(Path::new("src"), None).unwrap_err();
         assert_eq!(error.to_string(), "src: a folder; name its files, as in src/*.jsonl");
+    }
+    #[test]
+    fn what_any_request_was_allowed_with_is_redacted_in_those_behind_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("a.har");
+        let entry = |second: u32, url: &str, headers: Value| {
+            let mut archive: Value =
+                serde_json::from_str(&archive("first-secret second-secret third%secret 4th-secret")).unwrap();
+            let mut entry = archive["log"]["entries"][0].take();
+            entry["startedDateTime"] = format!("2026-01-02T03:04:0{second}Z").into();
+            entry["request"]["url"] = url.into();
+            entry["request"]["headers"] = headers;
+            entry
+        };
+        let header = |value: &str| json!({"name": "x-api-key", "value": value});
+        let twice = json!([header("first-secret"), header("second-secret")]);
+        let entries = [
+            entry(1, "http://h/v1/messages", twice),
+            entry(2, "http://me:third%25secret@h/v1/messages?api_key=4th-secret", json!([])),
+        ];
+        fs::write(&file, json!({"log": {"version": "1.2", "creator": {}, "entries": entries}}).to_string()).unwrap();
+        let (out, redactor) = (folder.path().join("traces"), Redactor::default());
+        Import::into(&out, &redactor).file(&file, None).unwrap();
+        let said = [1, 2].map(|number| trace::read(&path_of(&out, "a", number)).unwrap().request.body["messages"][0].take());
+        assert_eq!(said[0]["content"], "[redacted] [redacted] third%secret 4th-secret");
+        assert_eq!(said[1]["content"], "[redacted] [redacted] [redacted] [redacted]");
     }
 }

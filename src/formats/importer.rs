@@ -3,7 +3,7 @@
 use std::io::BufRead;
 use std::path::{Path, PathBuf};
 
-use super::import::ImportError;
+use super::import_error::ImportError;
 use crate::trace::Trace;
 
 /// Reads the files of one other tool.
@@ -60,6 +60,10 @@ pub enum Found {
 pub struct ImportedExchange {
     /// Its trace, before redaction; its number in the session is not known yet.
     pub trace: Trace,
+    /// Where in the file it stands.
+    pub place: String,
+    /// What its request was allowed with and its headers do not hold: the password in its address.
+    pub credentials: Vec<String>,
     /// What this one lacks, beside what all of its format lack.
     pub missing: Vec<String>,
 }

@@ -7,10 +7,12 @@ use serde_json::{Map, Value, json};
 
 use super::chat_words::{TokenCounts, stop_reason};
 use super::http::Headers;
-use super::import::ImportError;
+use super::import_error::ImportError;
 use super::importer::{Found, Importer, Passed, Source};
 use super::lines::for_each_line;
 use super::rebuilt::{Answered, RebuiltCall, RebuiltMessage};
+use crate::trace::spelled_arguments;
+use crate::wire::from_json;
 
 /// The importer.
 pub(super) struct LiteLlm;
@@ -110,7 +112,7 @@ fn payloads(line: &[u8]) -> serde_json::Result<Vec<&RawValue>> {
 }
 
 fn call(place: &str, payload: &RawValue) -> Result<RebuiltCall, String> {
-    let payload = serde_json::from_str::<Payload>(payload.get()).map_err(|error| format!("no payload of LiteLLM's: {error}"))?;
+    let payload = from_json::<Payload>(payload.get().as_bytes()).map_err(|error| format!("no payload of LiteLLM's: {error}"))?;
     let Payload {
         call_type,
         status,
@@ -135,7 +137,8 @@ fn call(place: &str, payload: &RawValue) -> Result<RebuiltCall, String> {
     if is_cut(&messages) || model_parameters.values().any(is_cut) {
         return Err("LiteLLM has cut a text of it, or left a picture out".to_owned());
     }
-    if is_left_out(&messages) {
+    let Some(list) = messages.as_array() else { return Err("`messages` is no list".to_owned()) };
+    if list.iter().any(|message| message["content"] == LEFT_OUT) {
         return Err("LiteLLM was told to log no texts (turn_off_message_logging)".to_owned());
     }
     let mut request = Map::from_iter([("model".to_owned(), json!(model)), ("messages".to_owned(), messages)]);
@@ -145,7 +148,7 @@ fn call(place: &str, payload: &RawValue) -> Result<RebuiltCall, String> {
     request.append(&mut model_parameters);
     let answer = if status != "success" {
         Answered::Failed(error_information.and_then(|error| error.error_code?.parse().ok()))
-    } else if is_cut(&response) || holds_text(&response, &|text| text == LEFT_OUT) {
+    } else if !is_answer(&response) || is_cut(&response) || holds_text(&response, &|text| text == LEFT_OUT) {
         Answered::Unknown
     } else if is_messages {
         let has_stops = request.get("stop_sequences").and_then(Value::as_array).is_some_and(|stops| !stops.is_empty());
@@ -165,8 +168,9 @@ fn call(place: &str, payload: &RawValue) -> Result<RebuiltCall, String> {
     })
 }
 
-fn is_left_out(messages: &Value) -> bool {
-    messages.as_array().is_none_or(|messages| messages.iter().any(|message| message["content"] == LEFT_OUT))
+/// Whether this is a chat completion or a message. Null and other words stand there too.
+fn is_answer(response: &Value) -> bool {
+    response["choices"][0].is_object() || response["type"] == "message"
 }
 
 /// Whether there is such a text in a value.
@@ -212,8 +216,13 @@ fn message(completion: Value, has_stops: bool) -> Value {
     }
     let choice = &completion["choices"][0];
     let mut content: Vec<Value> = choice["message"]["thinking_blocks"].as_array().cloned().unwrap_or_default();
-    if let Some(text) = choice["message"]["content"].as_str().filter(|text| !text.is_empty()) {
-        content.push(json!({"type": "text", "text": text}));
+    match &choice["message"]["content"] {
+        Value::Null => {}
+        Value::String(text) if text.is_empty() => {}
+        Value::String(text) => content.push(json!({"type": "text", "text": text})),
+        Value::Array(blocks) => content.extend(blocks.iter().cloned()),
+        // What makes the answer none that can be read.
+        other => content.push(other.clone()),
     }
     content.extend(choice["message"]["tool_calls"].as_array().into_iter().flatten().map(tool_use));
     let stop_reason = choice["finish_reason"].as_str().and_then(|reason| stop_reason(reason, has_stops));
@@ -224,8 +233,7 @@ fn message(completion: Value, has_stops: bool) -> Value {
 
 fn tool_use(call: &Value) -> Value {
     let arguments = &call["function"]["arguments"];
-    // A call that was cut has arguments that are no JSON: they stay the text that they are.
-    let input = arguments.as_str().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_else(|| arguments.clone());
+    let input = arguments.as_str().map_or_else(|| arguments.clone(), spelled_arguments);
     json!({"type": "tool_use", "id": call["id"], "name": call["function"]["name"], "input": input})
 }
 
@@ -273,6 +281,50 @@ mod tests {
         assert_eq!(answer["usage"], json!({"input_tokens": 6, "cache_read_input_tokens": 4, "output_tokens": 2}));
         let answer = message(|payload| payload["model_parameters"]["stop_sequences"] = json!([]));
         assert_eq!(answer["stop_reason"], "end_turn");
+    }
+
+    #[test]
+    fn what_an_answer_says_is_kept_whatever_its_form() {
+        let content = |said: Value| match read(|payload| payload["response"]["choices"][0]["message"] = said).unwrap().answer {
+            Answered::With(message) => message["content"].clone(),
+            _ => Value::Null,
+        };
+        assert_eq!(
+            content(json!({"content": [{"type": "text", "text": "\u{e9}"}]})),
+            json!([{"type": "text", "text": "\u{e9}"}])
+        );
+        assert_eq!(content(json!({"content": 7})), json!([7]));
+        let called = |arguments: &str| {
+            let call = json!({"id": "t", "function": {"name": "Read", "arguments": arguments}});
+            content(json!({"content": null, "tool_calls": [call]}))[0]["input"].clone()
+        };
+        assert_eq!(
+            ["", "{\"a\": 1}", "{\"a", "{\"a\": \"\\ud83d\"}"].map(called),
+            [json!({}), json!({"a": 1}), json!("{\"a"), json!({"a": "\u{fffd}"})]
+        );
+    }
+
+    #[test]
+    fn what_is_no_answer_is_not_known() {
+        for kind in ["anthropic_messages", "acompletion"] {
+            for response in [json!(null), json!(""), json!({"text": LEFT_OUT}), json!({"choices": []})] {
+                let read = read(|payload| {
+                    payload["call_type"] = json!(kind);
+                    payload["response"] = response.clone();
+                });
+                assert!(matches!(read.unwrap().answer, Answered::Unknown), "{response}");
+            }
+        }
+        let reason = read(|payload| payload["messages"] = json!("Hi")).err();
+        assert_eq!(reason.as_deref(), Some("`messages` is no list"));
+    }
+
+    #[test]
+    fn half_a_surrogate_pair_loses_no_call() {
+        let payload = payload().to_string().replace("Hello", "Hello \\ud83d");
+        let call = call("line 1", &RawValue::from_string(payload).unwrap()).unwrap();
+        let Answered::With(message) = call.answer else { panic!("it has an answer") };
+        assert_eq!(message["content"][0]["text"], "Hello \u{fffd}");
     }
 
     #[test]

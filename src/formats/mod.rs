@@ -11,9 +11,11 @@ mod claude_trace;
 mod elements;
 mod exporter;
 mod filed;
+mod filed_head;
 mod har;
 mod http;
 mod import;
+mod import_error;
 mod importer;
 mod lines;
 mod litellm;
@@ -29,10 +31,14 @@ mod writers;
 
 use std::path::{Path, PathBuf};
 
+use sha2::{Digest, Sha256};
+
 use self::open::COMPRESSIONS;
+use crate::trace::is_client_name;
 pub use claude_code::{Newest, newest_session, projects_folder};
 pub use exporter::{CountTokens, Exchanges, Export, Exporter, Frame};
-pub use import::{Import, ImportError, ImportedSession};
+pub use import::{Import, ImportedSession};
+pub use import_error::ImportError;
 pub use importer::{Found, ImportedExchange, Importer, Passed, Source};
 
 /// All formats that can be read.
@@ -70,9 +76,36 @@ fn stem(path: &Path) -> PathBuf {
     plain.with_extension("")
 }
 
-/// A name for a session, from a text of another tool's.
+/// A name for a session, from a text of another tool's: the text itself, if it can be one. Else what can be kept of it, with
+/// some of its hash behind it, so that two texts stay two sessions.
 fn session_name(text: &str) -> String {
+    if is_client_name(text) {
+        return text.to_owned();
+    }
     let allowed = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.') { c } else { '-' };
-    let name: String = text.trim_start_matches('.').chars().map(allowed).take(100).collect();
-    if name.is_empty() { "imported".to_owned() } else { name }
+    let kept: String = text.trim_start_matches('.').chars().map(allowed).take(100).collect();
+    let hash = Sha256::digest(text);
+    format!("{}-{:02x}{:02x}{:02x}", if kept.is_empty() { "imported" } else { &kept }, hash[0], hash[1], hash[2])
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+    use crate::trace::is_session_name;
+
+    #[test]
+    fn every_text_is_a_session_of_its_own() {
+        for name in ["s", "a.b_c-2", &"l".repeat(128)] {
+            assert_eq!(session_name(name), name);
+        }
+        let long = "l".repeat(200);
+        let texts =
+            ["", "..", ".hidden", "a b", "a/b", "\u{7814}\u{7a76}", "\u{6d4b}\u{8bd5}", &long, &format!("{long}-agent-a")];
+        let names: HashSet<String> = texts.iter().map(|text| session_name(text)).collect();
+        assert_eq!(names.len(), texts.len(), "{names:?}");
+        assert!(names.iter().all(|name| is_session_name(name)), "{names:?}");
+        assert!(session_name("a b").starts_with("a-b-"));
+    }
 }

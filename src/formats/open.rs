@@ -13,6 +13,9 @@ pub(super) const COMPRESSIONS: [&str; 2] = ["gz", "zst"];
 const GZIP: &[u8] = &[0x1f, 0x8b];
 const ZSTD: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
 
+/// How some Windows programs begin a text.
+const BYTE_ORDER_MARK: &[u8] = &[0xef, 0xbb, 0xbf];
+
 /// What is in a file. Its first bytes tell whether it is compressed, whatever it is called.
 ///
 /// # Errors
@@ -20,13 +23,17 @@ const ZSTD: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
 pub(super) fn open(path: &Path) -> io::Result<Box<dyn BufRead>> {
     let mut file = BufReader::new(File::open(path)?);
     let start = file.fill_buf()?;
-    Ok(if start.starts_with(GZIP) {
+    let mut reader: Box<dyn BufRead> = if start.starts_with(GZIP) {
         Box::new(BufReader::new(MultiGzDecoder::new(file)))
     } else if start.starts_with(ZSTD) {
         Box::new(BufReader::new(zstd::Decoder::with_buffer(file)?))
     } else {
         Box::new(file)
-    })
+    };
+    if reader.fill_buf()?.starts_with(BYTE_ORDER_MARK) {
+        reader.consume(BYTE_ORDER_MARK.len());
+    }
+    Ok(reader)
 }
 
 #[cfg(test)]

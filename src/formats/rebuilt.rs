@@ -6,10 +6,10 @@ use serde_json::{Value, json};
 
 use super::chat_words::TokenCounts;
 use super::http::{Body, Headers, HttpAnswer, HttpExchange, Started, micros};
-use super::importer::{Found, ImportedExchange, Importer, Passed};
+use super::importer::{Found, Importer, Passed};
 use super::session_name;
-use crate::trace::{ExchangeOutcome, Trace, asks_for_message, read_body, read_messages_request, session_in_headers};
-use crate::wire::{Endpoint, Message};
+use crate::trace::{ExchangeOutcome, read_messages_request, session_in_headers};
+use crate::wire::Endpoint;
 
 /// A call, rebuilt.
 pub(super) struct RebuiltCall {
@@ -62,9 +62,13 @@ impl RebuiltCall {
             Answered::Unknown => (Some(200), None),
             Answered::Failed(status) => (status, None),
         };
+        let started = match Started::at_seconds(start) {
+            Ok(started) => started,
+            Err(reason) => return Found::Passed(Passed { place, reason }),
+        };
         let exchange = HttpExchange {
             place,
-            started: Started::at_seconds(start),
+            started,
             method: "POST".to_owned(),
             url: path.to_owned(),
             headers,
@@ -78,13 +82,9 @@ impl RebuiltCall {
         };
         let mut found = exchange.into_found(importer, file);
         if let Found::Exchange(exchange) = &mut found {
-            let ImportedExchange { trace, missing } = &mut **exchange;
+            let trace = &mut exchange.trace;
             if has_failed {
                 trace.outcome = ExchangeOutcome::UpstreamError;
-            }
-            if let Some(lack) = answer_lack(trace) {
-                (trace.outcome, trace.timing.e2e_us) = (ExchangeOutcome::Truncated, None);
-                missing.push(lack);
             }
             let in_headers = session_in_headers(|name| trace.request.headers.get(name).and_then(Value::as_str));
             if let (None, Some(session)) = (in_headers, session) {
@@ -111,18 +111,6 @@ impl RebuiltCall {
     }
 }
 
-/// What a trace's answer lacks, so that it is not whole.
-fn answer_lack(trace: &Trace) -> Option<String> {
-    if trace.outcome != ExchangeOutcome::Complete || !asks_for_message(trace) {
-        return None;
-    }
-    match read_body::<Message>(&trace.response.body) {
-        Ok(Message { stop_reason: Some(_), .. }) => None,
-        Ok(_) => Some("the reason why the answer ended".to_owned()),
-        Err(fault) => Some(format!("a whole answer{fault}")),
-    }
-}
-
 impl RebuiltMessage<'_> {
     /// The message. What is not known is left out.
     pub(super) fn into_value(self) -> Value {
@@ -144,6 +132,7 @@ impl RebuiltMessage<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::formats::importer::ImportedExchange;
     use crate::formats::litellm::LiteLlm;
     use crate::trace::redact::Redactor;
     use crate::trace::validate::problems_of;
@@ -209,7 +198,7 @@ mod tests {
     #[test]
     fn the_outcome_says_what_is_known_of_the_answer() {
         let outcome = |answer: Answered| {
-            let ImportedExchange { trace, missing } = imported(call(request(), answer));
+            let ImportedExchange { trace, missing, .. } = imported(call(request(), answer));
             format!("{} {:?} {:?} [{}]", trace.response.status, trace.outcome, trace.timing.e2e_us, missing.join(", "))
         };
         let without_id = RebuiltMessage { id: None, model: None, content: json!([]), stop_reason: None, counts: UNKNOWN };
@@ -219,6 +208,29 @@ mod tests {
         insta::assert_snapshot!(outcome(Answered::Unknown), @"200 Truncated None [the answer's body]");
         insta::assert_snapshot!(outcome(Answered::Failed(Some(529))), @"529 UpstreamError None [the answer's body]");
         insta::assert_snapshot!(outcome(Answered::Failed(None)), @"0 UpstreamError None [the answer]");
+    }
+
+    #[test]
+    fn a_call_without_a_time_is_no_trace() {
+        for start in [0.0, -1.0, f64::NAN, 1e300, 253_402_300_800.0] {
+            let mut timeless = call(request(), Answered::Unknown);
+            timeless.start = start;
+            assert!(matches!(timeless.into_found(&LiteLlm, Path::new("calls.jsonl")), Found::Passed(_)), "{start}");
+        }
+    }
+
+    #[test]
+    fn a_call_whose_arguments_are_no_object_is_not_whole() {
+        let outcome = |input: Value, reason: &str| {
+            let mut answer = message(Some(reason), UNKNOWN);
+            answer["content"] = json!([{"type": "tool_use", "id": "t", "name": "Read", "input": input}]);
+            let ImportedExchange { trace, missing, .. } = imported(call(request(), Answered::With(answer)));
+            (trace.outcome, missing)
+        };
+        assert_eq!(outcome(json!({}), "tool_use"), (ExchangeOutcome::Complete, Vec::new()));
+        assert_eq!(outcome(json!("{\"a"), "max_tokens"), (ExchangeOutcome::Complete, Vec::new()));
+        let lack = vec!["the whole arguments of a call".to_owned()];
+        assert_eq!(outcome(json!("{\"a"), "tool_use"), (ExchangeOutcome::Truncated, lack));
     }
 
     #[test]

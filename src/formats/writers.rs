@@ -5,16 +5,23 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::{fs, io};
 
-use super::import::ImportError;
-use crate::trace::{self, SharedRedactor, Trace, write_spelled};
+use memchr::memchr2;
+
+use super::import_error::ImportError;
+use crate::trace::{self, MAX_WEIGHT, SharedRedactor, Trace, json_weight, write_spelled};
 
 /// How many traces may be on their way to the disk.
 const AT_ONCE: usize = 32;
+
+/// How deep lists and objects may be nested in a file that `serde_json` reads.
+const MAX_DEPTH: usize = 127;
 
 /// A trace that is to be written.
 pub(super) struct Ready {
     pub path: PathBuf,
     pub trace: Trace,
+    /// Where in the file it stands.
+    pub place: String,
     pub missing: Vec<String>,
     pub redactor: Arc<SharedRedactor>,
 }
@@ -24,6 +31,7 @@ pub(super) struct Written {
     /// Which of all it was, from 0.
     pub nth: usize,
     pub session: String,
+    pub place: String,
     pub missing: Vec<String>,
     pub result: Result<(), ImportError>,
 }
@@ -50,11 +58,11 @@ impl Writers {
         self.begun += 1;
         self.open += 1;
         rayon::spawn(move || {
-            let Ready { path, trace, missing, redactor } = ready;
+            let Ready { path, trace, place, missing, redactor } = ready;
             let session = trace.session.clone();
             let result = write(&path, trace, &redactor);
             // Nobody listens only if the import itself is gone.
-            drop(sender.send(Written { nth, session, missing, result }));
+            drop(sender.send(Written { nth, session, place, missing, result }));
         });
         ended
     }
@@ -72,6 +80,9 @@ impl Writers {
 fn write(path: &Path, trace: Trace, redactor: &SharedRedactor) -> Result<(), ImportError> {
     let id = trace.id.clone();
     let text = redactor.spelled(trace, path)?;
+    if depth_of(&text) > MAX_DEPTH || json_weight(&text) > MAX_WEIGHT {
+        return Err(ImportError::Beyond);
+    }
     match fs::read(path) {
         Ok(there) if there == text => return Ok(()),
         Ok(_) if trace::read(path)?.id != id => return Err(ImportError::Occupied { path: path.to_owned() }),
@@ -79,6 +90,35 @@ fn write(path: &Path, trace: Trace, redactor: &SharedRedactor) -> Result<(), Imp
         _ => {}
     }
     Ok(write_spelled(path, &text)?)
+}
+
+/// How deep lists and objects are nested in a text of JSON.
+fn depth_of(json: &[u8]) -> usize {
+    let (mut depth, mut deepest, mut at) = (0_usize, 0, 0);
+    while let Some(&byte) = json.get(at) {
+        at += 1;
+        match byte {
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' => depth = depth.saturating_sub(1),
+            b'"' => at = end_of_string(json, at),
+            _ => {}
+        }
+        deepest = deepest.max(depth);
+    }
+    deepest
+}
+
+/// The place behind a string that has begun before this one.
+fn end_of_string(json: &[u8], mut at: usize) -> usize {
+    while let Some(found) = memchr2(b'"', b'\\', &json[at.min(json.len())..]) {
+        at += found + 1;
+        if json[at - 1] == b'"' {
+            return at;
+        }
+        // Whatever is escaped does not end it.
+        at += 1;
+    }
+    json.len()
 }
 
 #[cfg(test)]
@@ -112,19 +152,33 @@ mod tests {
         let mut written = Vec::new();
         for seq in 1..=100 {
             let trace = trace(&seq.to_string(), seq);
-            let ready = Ready { path: path(seq), trace, missing: vec![seq.to_string()], redactor: redactor.clone() };
+            let place = format!("line {seq}");
+            let ready = Ready { path: path(seq), trace, place, missing: vec![seq.to_string()], redactor: redactor.clone() };
             written.extend(writers.begin(ready));
         }
         assert_eq!(written.len(), 100 - AT_ONCE);
         written.extend(std::iter::from_fn(|| writers.wait()));
         written.sort_by_key(|written| written.nth);
         assert_eq!(written.len(), 100);
-        for (nth, Written { missing, result, .. }) in written.iter().enumerate() {
-            assert_eq!(missing, &[(nth + 1).to_string()]);
+        for (nth, Written { place, missing, result, .. }) in written.iter().enumerate() {
+            assert_eq!((place, missing), (&format!("line {}", nth + 1), &vec![(nth + 1).to_string()]));
             assert_eq!(matches!(result, Err(ImportError::Occupied { .. })), nth == 6);
             assert_eq!(result.is_ok(), nth != 6);
         }
         assert_eq!(trace::read(&path(100)).unwrap().id, "100");
         assert_eq!(trace::read(&path(7)).unwrap().id, "other");
+    }
+    #[test]
+    fn what_could_not_be_read_again_is_not_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let redactor = SharedRedactor::new(Redactor::default());
+        for (depth, is_written) in [(125, true), (126, false)] {
+            let path = path_of(folder.path(), "s", depth);
+            let mut deep = trace("deep", depth);
+            deep.request.body = (1..depth).fold(json!(["\"[[\\"]), |inner, _| json!([inner]));
+            let written = write(&path, deep, &redactor);
+            assert_eq!(written.is_ok(), is_written, "{depth}");
+            assert_eq!(trace::read(&path).is_ok(), is_written, "{depth}");
+        }
     }
 }

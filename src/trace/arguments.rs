@@ -36,7 +36,7 @@ pub fn streamed_arguments(events: &[RecordedEvent]) -> BTreeMap<u64, String> {
 }
 
 /// The arguments that a text spells: JSON, or else the text itself. A text without anything in it spells none.
-pub(super) fn spelled_arguments(text: &str) -> Value {
+pub(crate) fn spelled_arguments(text: &str) -> Value {
     match text.trim() {
         "" => Value::Object(Map::new()),
         _ => from_json(text.as_bytes()).unwrap_or_else(|_| text.into()),

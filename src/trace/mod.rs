@@ -48,6 +48,7 @@ pub use anyclaude_trace::{
     read, recover, write,
 };
 pub(crate) use anyclaude_trace::{MAX_WEIGHT, is_trace_name, json_weight, read_draft, read_json_into};
+pub(crate) use arguments::spelled_arguments;
 pub use arguments::{CallEnd, is_malformed, streamed_arguments, unparsed_arguments};
 pub use body::{BodyFault, read_body, read_messages_request};
 pub use outline::{List, Outline, ReadItem, TraceHead, outlines, outlines_with_head};

@@ -8,6 +8,8 @@ use super::{RecordedEvent, Trace, assemble};
 /// Replaces what looks like a secret. The credentials of the recorded request are not known any more, so one that looks like
 /// ordinary text stays.
 pub(crate) fn redact_trace(trace: &mut Trace, redactor: &Redactor) {
+    trace.id = redactor.text(&trace.id).into_owned();
+    trace.mode = redactor.text(&trace.mode).into_owned();
     trace.client = redactor.text(&trace.client).into_owned();
     trace.upstream = trace.upstream.take().map(|upstream| redactor.text(&upstream).into_owned());
     trace.request.path = redactor.path(&trace.request.path);
@@ -33,6 +35,8 @@ pub(super) fn parts_with_secrets(trace: &Trace, redactor: &Redactor) -> Vec<&'st
     let mut clean = trace.clone();
     redact_trace(&mut clean, redactor);
     let parts = [
+        ("id", clean.id != trace.id),
+        ("mode", clean.mode != trace.mode),
         ("client", clean.client != trace.client),
         ("upstream", clean.upstream != trace.upstream),
         ("request.path", clean.request.path != trace.request.path),

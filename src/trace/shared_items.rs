@@ -48,6 +48,11 @@ impl SharedRedactor {
         Self { redactor, hashes: RandomState::new(), known: RwLock::default() }
     }
 
+    /// The redactor alone.
+    pub(crate) fn redactor(&self) -> &Redactor {
+        &self.redactor
+    }
+
     /// The text of a trace's file, as [`write`](super::write) would write the redacted trace into this file.
     ///
     /// # Errors

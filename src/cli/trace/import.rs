@@ -69,7 +69,7 @@ fn import(
         let lines: Vec<String> = errors.iter().map(|error| one_line(error).to_string()).collect();
         return Err(CliError::Input(lines.join("\n")));
     }
-    let is_empty = import.sessions.is_empty();
+    let is_empty = import.sessions.values().all(|session| session.exchanges == 0);
     Ok(ExitCode::from(if is_empty { 2 } else { 0 }))
 }
 
@@ -98,7 +98,7 @@ fn newest_here(said: &Redactor) -> Result<PathBuf, CliError> {
 
 fn report(import: &Import<'_>, out: &Path) -> String {
     let mut text = String::new();
-    for (name, session) in &import.sessions {
+    for (name, session) in import.sessions.iter().filter(|(_, session)| session.exchanges > 0) {
         text.push_str(&format!("{}: {}\n", one_line(out.join(name).display()), count(session.exchanges as usize, "exchange")));
         for (lack, times) in &session.missing {
             text.push_str(&format!("  {} without {}\n", times, one_line(lack)));

@@ -22,7 +22,7 @@ use self::messages::Messages;
 pub use self::newest::{Newest, newest_session};
 pub use self::place::projects_folder;
 use self::requests::Requests;
-use super::import::ImportError;
+use super::import_error::ImportError;
 use super::importer::{Found, ImportedExchange, Importer, Passed, Source};
 use super::lines::{for_each_line, lines_of};
 use super::session_name;
@@ -64,9 +64,10 @@ impl Importer for Transcript {
         let mut is_empty = true;
         for (number, request, body) in requests.rebuilt() {
             is_empty = false;
+            let place = format!("line {number}");
             found(match body {
-                Ok(body) => Found::Exchange(Box::new(exchange(request, body, answers.take(&request.id)))),
-                Err(unknown) => passed(format!("line {number}"), unknown.to_string()),
+                Ok(body) => Found::Exchange(Box::new(exchange(place, request, body, answers.take(&request.id)))),
+                Err(unknown) => passed(place, unknown.to_string()),
             })?;
         }
         if is_empty {
@@ -120,7 +121,7 @@ impl Reading {
 }
 
 /// The trace of a rebuilt request.
-fn exchange(request: &Request, body: Value, answer: FoundAnswer) -> ImportedExchange {
+fn exchange(place: String, request: &Request, body: Value, answer: FoundAnswer) -> ImportedExchange {
     let mut missing: Vec<String> = answer.missing.into_iter().map(str::to_owned).collect();
     missing.extend(request.withheld.iter().map(|field| format!("`{field}` of the request, which Claude Code keeps back")));
     let trace = Trace {
@@ -137,7 +138,7 @@ fn exchange(request: &Request, body: Value, answer: FoundAnswer) -> ImportedExch
         timing: Timing::default(),
         outcome: answer.outcome,
     };
-    ImportedExchange { trace, missing }
+    ImportedExchange { trace, place, credentials: Vec::new(), missing }
 }
 
 /// A sub-agent's requests are a session of their own, as its conversation is.

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use self::own::Own;
 use super::elements::{ElementsError, for_each_element};
 use super::http::{Body, Headers, HttpAnswer, HttpExchange, Started, micros};
-use super::import::ImportError;
+use super::import_error::ImportError;
 use super::importer::{Found, ImportedExchange, Importer, Passed, Source};
 use crate::wire::from_json;
 
@@ -59,7 +59,10 @@ struct Header {
 
 /// A body, decompressed.
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct Content {
+    /// What the header `content-type` says, which some archives leave out.
+    mime_type: Option<String>,
     text: Option<String>,
     /// `base64`, or nothing.
     encoding: Option<String>,
@@ -79,8 +82,13 @@ impl Importer for Har {
     }
 
     fn recognizes(&self, start: &[u8]) -> bool {
-        let is_key = |key: &[u8]| start.windows(key.len()).any(|bytes| bytes == key);
-        start.trim_ascii_start().starts_with(b"{") && is_key(b"\"log\"") && (is_key(b"\"entries\"") || is_key(b"\"creator\""))
+        // Other files may have such a field further in: a tool's schema, for example.
+        let words: [&[u8]; 4] = [b"{", b"\"log\"", b":", b"{"];
+        let mut rest = Some(start);
+        for word in words {
+            rest = rest.and_then(|rest| rest.trim_ascii_start().strip_prefix(word));
+        }
+        rest.is_some()
     }
 
     fn import(&self, source: Source<'_>, found: &mut dyn FnMut(Found) -> Result<(), ImportError>) -> Result<(), ImportError> {
@@ -109,7 +117,11 @@ impl Importer for Har {
 impl Har {
     fn found(&self, place: &str, mut entry: Entry, path: &Path) -> Result<Found, String> {
         match entry.own.take() {
-            Some(own) => own.trace(entry).map(|trace| Found::Exchange(Box::new(ImportedExchange { trace, missing: Vec::new() }))),
+            Some(own) => {
+                let (place, credentials, missing) = (place.to_owned(), Vec::new(), Vec::new());
+                let exchange = |trace| ImportedExchange { trace, place, credentials, missing };
+                own.trace(entry).map(|trace| Found::Exchange(Box::new(exchange(trace))))
+            }
             None => exchange(place, entry).map(|exchange| exchange.into_found(self, path)),
         }
     }
@@ -121,7 +133,7 @@ fn exchange(place: &str, entry: Entry) -> Result<HttpExchange, String> {
     let status = u16::try_from(response.status).unwrap_or_default();
     let answer = (status > 0).then(|| HttpAnswer {
         status,
-        headers: pairs(response.headers),
+        headers: answer_headers(response.headers, response.content.as_ref()),
         body: response.content.and_then(bytes).map(Body::Bytes),
         e2e_us: time.and_then(|ms| micros(ms / 1e3)),
     });
@@ -138,7 +150,48 @@ fn pairs(headers: Vec<Header>) -> Headers {
     headers.into_iter().map(|Header { name, value }| (name, value)).collect()
 }
 
-fn bytes(Content { text, encoding }: Content) -> Option<Vec<u8>> {
+/// The headers of an answer, of which its kind tells how to read it.
+fn answer_headers(headers: Vec<Header>, content: Option<&Content>) -> Headers {
+    let mut headers = pairs(headers);
+    // What browsers say of an answer of no kind.
+    let kind = content.and_then(|content| content.mime_type.clone()).filter(|kind| !kind.is_empty() && kind != "x-unknown");
+    if headers.iter().all(|(name, _)| !name.eq_ignore_ascii_case("content-type")) {
+        headers.extend(kind.map(|kind| ("content-type".to_owned(), kind)));
+    }
+    headers
+}
+
+fn bytes(Content { text, encoding, .. }: Content) -> Option<Vec<u8>> {
     let text = text?;
     if encoding.as_deref() == Some("base64") { STANDARD.decode(text).ok() } else { Some(text.into_bytes()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_archive_is_told_by_its_first_field() {
+        for (start, is_archive) in [
+            (&b"{\"log\": {\"version\""[..], true),
+            (b"{\n  \"log\" : {\n", true),
+            (b"{\"tools\": {\"log\": {\"entries\": []}}}", false),
+            (b"{\"log\":\"a line of a container's\"}", false),
+            (b"", false),
+        ] {
+            assert_eq!(Har.recognizes(start), is_archive, "{}", String::from_utf8_lossy(start));
+        }
+    }
+
+    #[test]
+    fn the_kind_of_an_answer_stands_in_its_headers_or_beside_them() {
+        let kind = |headers: &str, mime_type: &str| {
+            let headers = serde_json::from_str(headers).unwrap();
+            let content = Content { mime_type: Some(mime_type.to_owned()), text: None, encoding: None };
+            answer_headers(headers, Some(&content)).into_iter().map(|(_, value)| value).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(kind("[]", "text/event-stream"), "text/event-stream");
+        assert_eq!(kind("[]", "x-unknown"), "");
+        assert_eq!(kind(r#"[{"name": "Content-Type", "value": "a/b"}]"#, "text/event-stream"), "a/b");
+    }
 }

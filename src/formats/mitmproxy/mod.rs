@@ -6,7 +6,7 @@ use std::io;
 
 use self::tnetstring::Item;
 use super::http::{Body, Headers, HttpAnswer, HttpExchange, Started, decompress, micros};
-use super::import::ImportError;
+use super::import_error::ImportError;
 use super::importer::{Found, Importer, Passed, Source};
 
 /// The version of flows that is read: that of mitmproxy 11 and 12.
@@ -90,7 +90,7 @@ fn exchange(place: &str, flow: &Item) -> Result<Option<HttpExchange>, String> {
     let place = place.to_owned();
     Ok(Some(HttpExchange {
         place,
-        started: Started::at_seconds(started),
+        started: Started::at_seconds(started)?,
         method: text("method"),
         url: text("path"),
         headers,

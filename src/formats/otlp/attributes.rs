@@ -3,6 +3,8 @@
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
+use crate::wire::from_json;
+
 #[derive(Deserialize)]
 pub(super) struct Attribute {
     key: String,
@@ -38,7 +40,7 @@ impl Attributes {
     /// A value with structure, which may stand there as the text of its JSON.
     pub(super) fn structured(&self, name: &str) -> Option<Value> {
         match self.get(name)? {
-            Value::String(text) => serde_json::from_str(text).ok(),
+            Value::String(text) => from_json(text.as_bytes()).ok(),
             value => Some(value.clone()),
         }
     }

@@ -7,6 +7,8 @@ use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 
 use super::attributes::Attributes;
+use crate::trace::spelled_arguments;
+use crate::wire::from_json;
 
 /// A message of a conversation, with its role in the span's words.
 pub(super) struct Said {
@@ -30,9 +32,22 @@ pub(super) fn asked(attributes: &Attributes) -> Result<Vec<Said>, String> {
         };
     }
     match attributes.structured(MESSAGES) {
+        Some(Value::Array(messages)) if messages.iter().any(lacks_result) => {
+            Err(format!("`{MESSAGES}` does not hold what a tool gave"))
+        }
         Some(Value::Array(messages)) => Ok(messages.iter().map(said).collect()),
         _ => Err(unread(MESSAGES)),
     }
+}
+
+fn lacks_result(message: &Value) -> bool {
+    let mut parts = message["parts"].as_array().into_iter().flatten();
+    parts.any(|part| part["type"] == "tool_call_response" && result(part).is_null())
+}
+
+/// What a tool gave: the conventions have had two names for it.
+fn result(part: &Value) -> &Value {
+    if part["response"].is_null() { &part["result"] } else { &part["response"] }
 }
 
 /// The system prompt in an attribute of its own, if it is there.
@@ -53,21 +68,32 @@ pub(super) fn instructions(attributes: &Attributes) -> Result<Option<Value>, Str
     })
 }
 
-/// The answer, and why it ended in the span's words, `None` if the span does not hold it.
+/// The answer, and why it ended in the span's words, `None` if the span does not hold it. Anthropic's API gives one: what stands
+/// there as several messages are its blocks.
 pub(super) fn answered(attributes: &Attributes) -> Option<(Value, Option<String>)> {
     let one_attribute = attributes.structured("gen_ai.output.messages");
-    if let Some(message) = one_attribute.as_ref().and_then(|messages| messages.get(0)) {
-        return Some((as_blocks(said(message).content)?, message["finish_reason"].as_str().map(str::to_owned)));
-    }
-    let content = as_blocks(numbered(attributes, "gen_ai.completion").into_iter().next()?.content)?;
-    Some((content, attributes.text("gen_ai.completion.0.finish_reason").map(str::to_owned)))
+    let (messages, reason) = match one_attribute.as_ref().and_then(Value::as_array).filter(|messages| !messages.is_empty()) {
+        Some(messages) => {
+            let reason = messages.iter().rev().find_map(|message| message["finish_reason"].as_str());
+            (messages.iter().map(said).collect(), reason.map(str::to_owned))
+        }
+        None => {
+            let messages = numbered(attributes, "gen_ai.completion");
+            let names = (0..messages.len()).rev().map(|index| format!("gen_ai.completion.{index}.finish_reason"));
+            let reason = names.into_iter().find_map(|name| attributes.text(&name));
+            (messages, reason.map(str::to_owned))
+        }
+    };
+    let blocks: Option<Vec<Vec<Value>>> = messages.into_iter().map(|said: Said| as_blocks(said.content)).collect();
+    let blocks = blocks.filter(|messages| !messages.is_empty())?;
+    Some((blocks.into_iter().flatten().collect(), reason))
 }
 
 /// The content of an answer, which is never a text; `None` if there is none.
-fn as_blocks(content: Value) -> Option<Value> {
+fn as_blocks(content: Value) -> Option<Vec<Value>> {
     match content {
-        Value::String(_) => Some(json!([{"type": "text", "text": content}])),
-        Value::Array(_) => Some(content),
+        Value::String(_) => Some(vec![json!({"type": "text", "text": content})]),
+        Value::Array(blocks) => Some(blocks),
         _ => None,
     }
 }
@@ -107,7 +133,7 @@ fn unread(name: &str) -> String {
 
 /// Whether a text begins as the JSON of a list of objects, and does not go on so.
 fn is_cut(text: &str) -> bool {
-    text.trim_start().starts_with("[{\"") && serde_json::from_str::<IgnoredAny>(text).is_err()
+    text.trim_start().starts_with("[{\"") && from_json::<IgnoredAny>(text.as_bytes()).is_err()
 }
 
 /// The blocks of a list of parts.
@@ -128,7 +154,7 @@ fn block(part: &Value) -> Value {
         "tool_call" => {
             json!({"type": "tool_use", "id": part["id"], "name": part["name"], "input": arguments(&part["arguments"])})
         }
-        "tool_call_response" => json!({"type": "tool_result", "tool_use_id": part["id"], "content": part["response"]}),
+        "tool_call_response" => json!({"type": "tool_result", "tool_use_id": part["id"], "content": result(part)}),
         "blob" if part["modality"] == "image" => {
             json!({"type": "image", "source": {"type": "base64", "media_type": part["mime_type"], "data": part["content"]}})
         }
@@ -138,7 +164,7 @@ fn block(part: &Value) -> Value {
 
 /// Arguments may stand there as the text of their JSON.
 fn arguments(value: &Value) -> Value {
-    value.as_str().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_else(|| value.clone())
+    value.as_str().map_or_else(|| value.clone(), spelled_arguments)
 }
 
 fn tool(definition: Value) -> Value {
@@ -184,6 +210,45 @@ fn numbered_message(attributes: &Attributes, prefix: &str) -> Option<Said> {
 
 /// Content of several blocks stands there as the text of its JSON.
 fn listed_blocks(text: &str) -> Option<Vec<Value>> {
-    let blocks: Vec<Value> = serde_json::from_str(text).ok()?;
+    let blocks: Vec<Value> = from_json(text.as_bytes()).ok()?;
     (!blocks.is_empty() && blocks.iter().all(|block| block["type"].is_string())).then_some(blocks)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A span with this one attribute.
+    fn attributes(name: &str, value: &Value) -> Attributes {
+        let attribute = json!([{"key": name, "value": {"stringValue": value.to_string()}}]);
+        Attributes::new(serde_json::from_value(attribute).unwrap())
+    }
+
+    #[test]
+    fn what_a_tool_gave_has_two_names_and_no_third() {
+        let asked = |field: &str| {
+            let part = json!({"type": "tool_call_response", "id": "t", field: "found"});
+            let attributes = attributes("gen_ai.input.messages", &json!([{"role": "tool", "parts": [part]}]));
+            asked(&attributes).map(|said| said[0].content[0]["content"].clone())
+        };
+        assert_eq!(asked("response"), Ok(json!("found")));
+        assert_eq!(asked("result"), Ok(json!("found")));
+        insta::assert_snapshot!(asked("other").unwrap_err(), @"`gen_ai.input.messages` does not hold what a tool gave");
+    }
+
+    #[test]
+    fn an_answer_in_several_messages_is_one() {
+        let text = |text: &str| json!({"role": "assistant", "parts": [{"type": "text", "content": text}]});
+        let mut last = json!({"role": "assistant", "parts": [{"type": "tool_call", "id": "t", "name": "f", "arguments": ""}]});
+        last["finish_reason"] = json!("tool_call");
+        let (content, reason) = answered(&attributes("gen_ai.output.messages", &json!([text("a"), last]))).unwrap();
+        assert_eq!(
+            content,
+            json!([
+                {"type": "text", "text": "a"}, {"type": "tool_use", "id": "t", "name": "f", "input": {}},
+            ])
+        );
+        assert_eq!(reason.as_deref(), Some("tool_call"));
+        assert!(answered(&attributes("gen_ai.output.messages", &json!([]))).is_none());
+    }
 }

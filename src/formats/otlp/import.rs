@@ -1,6 +1,7 @@
 //! Spans of calls of the Messages API, as a collector's file exporter and `anyclaude trace export` write them.
 
 use serde::Deserialize;
+use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use super::Otlp;
@@ -8,29 +9,32 @@ use super::attributes::{Attribute, Attributes};
 use super::content::{Said, answered, asked, instructions, tools};
 use crate::formats::chat_words::{TokenCounts, stop_reason};
 use crate::formats::http::micros;
-use crate::formats::import::ImportError;
+use crate::formats::import_error::ImportError;
 use crate::formats::importer::{Found, Importer, Passed, Source};
 use crate::formats::lines::for_each_line;
 use crate::formats::rebuilt::{Answered, RebuiltCall, RebuiltMessage};
 use crate::trace::ExchangeOutcome;
+use crate::wire::from_json;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Batch {
-    resource_spans: Vec<ResourceSpans>,
+struct Batch<'a> {
+    #[serde(borrow)]
+    resource_spans: Vec<ResourceSpans<'a>>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct ResourceSpans {
-    #[serde(default)]
-    scope_spans: Vec<ScopeSpans>,
+struct ResourceSpans<'a> {
+    #[serde(default, borrow)]
+    scope_spans: Vec<ScopeSpans<'a>>,
 }
 
 #[derive(Deserialize)]
-struct ScopeSpans {
-    #[serde(default)]
-    spans: Vec<Span>,
+struct ScopeSpans<'a> {
+    /// One that cannot be read is no reason to lose the others.
+    #[serde(default, borrow)]
+    spans: Vec<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -82,7 +86,7 @@ impl Importer for Otlp {
     fn import(&self, source: Source<'_>, found: &mut dyn FnMut(Found) -> Result<(), ImportError>) -> Result<(), ImportError> {
         let Source { path, reader } = source;
         for_each_line(reader, |number, line| {
-            let batch: Batch = match serde_json::from_slice(line) {
+            let batch: Batch<'_> = match serde_json::from_slice(line) {
                 Ok(batch) => batch,
                 Err(error) => {
                     let reason = format!("no spans in OTLP/JSON: {error}");
@@ -90,8 +94,14 @@ impl Importer for Otlp {
                 }
             };
             let scopes = batch.resource_spans.into_iter().flat_map(|resource| resource.scope_spans);
-            for span in scopes.flat_map(|scope| scope.spans) {
-                found(one(self, path, number, span))?;
+            for (index, span) in scopes.flat_map(|scope| scope.spans).enumerate() {
+                found(match from_json::<Span>(span.get().as_bytes()) {
+                    Ok(span) => one(self, path, number, span),
+                    Err(error) => Found::Passed(Passed {
+                        place: format!("line {number}, span {} of the line", index + 1),
+                        reason: format!("no span in OTLP/JSON: {error}"),
+                    }),
+                })?;
             }
             Ok(())
         })

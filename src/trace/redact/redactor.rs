@@ -63,6 +63,15 @@ impl Redactor {
         credentials
     }
 
+    /// The password in an address, as it stands there and as it is meant. A user without one is a token.
+    pub(crate) fn credentials_in_address(url: &str) -> Vec<String> {
+        let server = url.split_once("://").and_then(|(_, rest)| rest.split(['/', '?', '#']).next());
+        let Some((user, _)) = server.and_then(|server| server.rsplit_once('@')) else { return Vec::new() };
+        let secret = user.split_once(':').map_or(user, |(_, password)| password);
+        let meant = percent_decode_str(secret).decode_utf8_lossy().into_owned();
+        [secret.to_owned(), meant].into_iter().filter(|secret| secret.len() >= MIN_CREDENTIAL).collect()
+    }
+
     /// The same, which also knows these credentials.
     pub(crate) fn knowing(&self, credentials: &[String]) -> Self {
         // Fails only for gigabytes of credentials, far more than headers have.

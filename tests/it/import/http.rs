@@ -144,7 +144,7 @@ fn an_entry_of_another_shape_costs_no_other_and_a_cut_archive_gives_what_it_has(
 
     let archive = archive.trim_end();
     sandbox.write("cut.har", &archive[..archive.len() - 100]);
-    let ran = sandbox.run(&["trace", "import", "--out", "cut", "cut.har"]);
+    let ran = sandbox.run(&["trace", "import", "--out", "cut", "cut.har"]).exits(2);
     insta::assert_snapshot!(format!("{}{}", ran.stdout, ran.stderr), @"
     cut/cut: 1 exchange
     cut/demo: 2 exchanges
@@ -191,4 +191,89 @@ fn what_chromium_sent_and_got_is_read_from_its_archive() {
     "#);
     assert!(traces.iter().all(|trace| trace.request.headers["x-api-key"] == "[redacted]"));
     assert!(traces.iter().all(|trace| trace.request.body["tools"][0]["name"] == "Read"));
+}
+
+/// A pair of claude-trace's log: what was asked this many seconds after a time, and an answer that ended like this.
+fn pair(seconds: f64, text: &str, answer: Value) -> Value {
+    let start = 1_764_567_890.5 + seconds;
+    let body = json!({"model": "m", "max_tokens": 5, "messages": [{"role": "user", "content": text}]});
+    let request = json!({
+        "timestamp": start, "method": "POST", "url": "https://api.anthropic.com/v1/messages", "headers": {}, "body": body,
+    });
+    let headers = json!({"content-type": "application/json"});
+    let response = json!({"timestamp": start + 1.0, "status_code": 200, "headers": headers, "body": answer});
+    json!({"request": request, "response": response, "logged_at": "2025-12-01T05:44:52.000Z"})
+}
+
+fn whole(id: &str) -> Value {
+    let usage = json!({"input_tokens": 1, "output_tokens": 1});
+    json!({
+        "id": id, "type": "message", "role": "assistant", "model": "m", "content": [{"type": "text", "text": "Hello"}],
+        "stop_reason": "end_turn", "usage": usage,
+    })
+}
+
+fn lines(pairs: &[Value]) -> String {
+    pairs.iter().map(|pair| format!("{pair}\n")).collect()
+}
+
+#[test]
+fn of_two_requests_at_the_same_time_the_second_may_come_later() {
+    let sandbox = Sandbox::new();
+    let pairs = [pair(0.0, "One", whole("a")), pair(0.0, "Two", whole("b")), pair(9.0, "Three", whole("c"))];
+    sandbox.write("log.jsonl", lines(&pairs[..1]));
+    sandbox.run(&["trace", "import", "log.jsonl"]).exits(0);
+    sandbox.write("log.jsonl", lines(&pairs));
+    let said = sandbox.run(&["trace", "import", "log.jsonl"]).exits(0).stdout;
+    assert!(said.starts_with("traces/log: 3 exchanges\n"), "{said}");
+    let asked = (1..=3).map(|number| trace::read(&sandbox.path(&format!("traces/log/000{number}.json"))).unwrap());
+    let asked: Vec<_> = asked.map(|trace| trace.request.body["messages"][0]["content"].clone()).collect();
+    assert_eq!(asked, ["One", "Two", "Three"]);
+}
+
+#[test]
+fn an_answer_that_is_not_whole_is_not_complete() {
+    let sandbox = Sandbox::new();
+    let mut unended = whole("a");
+    unended["stop_reason"] = Value::Null;
+    let pairs = [
+        pair(0.0, "One", json!("{\"id\": \"msg_1\", \"cont")),
+        pair(1.0, "Two", unended),
+        pair(2.0, "Three", whole("b")),
+        // Half of an emoji, as JavaScript writes it.
+        pair(3.0, "Four", whole("c")),
+    ];
+    sandbox.write("log.jsonl", lines(&pairs).replace("Four", "Four \\ud83d"));
+    let said = sandbox.run(&["trace", "import", "log.jsonl"]).exits(0).stdout;
+    insta::assert_snapshot!(said, @"
+    traces/log: 4 exchanges
+      1 without a whole answer
+      1 without the reason why the answer ended
+    claude-trace's logs do not hold: events and their times
+    ");
+    let outcome = |number: u32| trace::read(&sandbox.path(&format!("traces/log/000{number}.json"))).unwrap().outcome;
+    use trace::ExchangeOutcome::{Complete, Truncated};
+    assert_eq!([1, 2, 3, 4].map(outcome), [Truncated, Truncated, Complete, Complete]);
+    sandbox.run(&["trace", "validate", "traces"]).exits(0);
+}
+
+#[test]
+fn a_file_may_begin_with_a_mark_of_its_byte_order_and_quote_an_archive() {
+    let sandbox = Sandbox::new();
+    let mut quoting = pair(0.0, "One", whole("a"));
+    quoting["request"]["body"]["tools"] =
+        json!([{"name": "har", "input_schema": {"type": "object", "properties": {"log": {"entries": {}}}}}]);
+    sandbox.write("log.jsonl", format!("\u{feff}{quoting}\n"));
+    let said = sandbox.run(&["trace", "import", "log.jsonl"]).exits(0).stdout;
+    assert!(said.starts_with("traces/log: 1 exchange\n"), "{said}");
+}
+
+#[test]
+fn what_comes_through_a_pipe_is_read() {
+    let sandbox = Sandbox::new();
+    sandbox.write("log.jsonl", lines(&[pair(0.0, "One", whole("a"))]));
+    let piped = format!("cat log.jsonl | {} trace import /dev/stdin", env!("CARGO_BIN_EXE_anyclaude"));
+    let output = sandbox.program("sh").args(["-c", &piped]).output().unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(said.starts_with("traces/stdin: 1 exchange\n"), "{said}");
 }

@@ -215,3 +215,23 @@ fn an_exchange_that_another_file_gave_before_is_passed_over() {
     ");
     assert!(!sandbox.path("traces/copy").exists());
 }
+
+#[test]
+fn a_span_that_cannot_be_read_is_no_reason_to_lose_its_line() {
+    let sandbox = Sandbox::new();
+    let text = std::fs::read_to_string(repository("fixtures/imports/spans.jsonl")).unwrap();
+    let mut line: Value = serde_json::from_str(text.lines().nth(1).unwrap()).unwrap();
+    let spans = line["resourceSpans"][0]["scopeSpans"][0]["spans"].as_array_mut().unwrap();
+    spans.insert(0, json!({"name": "GET", "traceId": null, "spanId": "x"}));
+    // Half of an emoji, as Python writes it.
+    let text = line.to_string().replace("Read é.txt", "Read \\ud83d");
+    assert!(text.contains("\\ud83d"));
+    sandbox.write("spans.jsonl", text);
+    let said = sandbox.run(&["trace", "import", "spans.jsonl"]).exits(0).stdout;
+    insta::assert_snapshot!(said, @"
+    traces/537958107741503d1725e238560499a7: 1 exchange
+    OpenTelemetry's spans of generative AI, OTLP/JSON do not hold: events and their times, headers, fields of requests and blocks without a convention
+    not imported: 1
+      spans.jsonl: line 1, span 1 of the line: no span in OTLP/JSON: invalid type: null, expected a string at line 1 column 28
+    ");
+}
