@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::http::{Body, Headers, HttpAnswer, HttpExchange, Started, micros};
+use super::http::{Body, HttpAnswer, HttpExchange, Started, micros, pairs_of};
 use super::import_error::ImportError;
 use super::importer::{Found, Importer, Passed, Source};
 use super::lines::{for_each_line, lines_of};
@@ -79,7 +79,7 @@ impl Importer for ClaudeTrace {
 fn exchange(place: &str, Pair { request, response, .. }: Pair) -> Result<HttpExchange, String> {
     let answer = response.map(|response| HttpAnswer {
         status: response.status_code,
-        headers: headers(response.headers),
+        headers: pairs_of(response.headers),
         body: response.body_raw.map(|text| Body::Bytes(text.into_bytes())).or_else(|| body(response.body)),
         e2e_us: micros(response.timestamp - request.timestamp),
     });
@@ -88,21 +88,10 @@ fn exchange(place: &str, Pair { request, response, .. }: Pair) -> Result<HttpExc
         started: Started::at_seconds(request.timestamp)?,
         method: request.method,
         url: request.url,
-        headers: headers(request.headers),
+        headers: pairs_of(request.headers),
         body: body(request.body),
         answer,
     })
-}
-
-/// One that came more than once has a list.
-fn headers(headers: Map<String, Value>) -> Headers {
-    let values = |value: Value| match value {
-        Value::Array(values) => values,
-        one => vec![one],
-    };
-    let text = |value: Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    let pairs = headers.into_iter().flat_map(|(name, value)| values(value).into_iter().map(move |one| (name.clone(), one)));
-    pairs.map(|(name, value)| (name, text(value))).collect()
 }
 
 fn body(logged: Value) -> Option<Body> {
@@ -110,19 +99,5 @@ fn body(logged: Value) -> Option<Body> {
         Value::Null => None,
         Value::String(text) => Some(Body::Bytes(text.into_bytes())),
         json => Some(Body::Json(json)),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn a_header_that_came_more_than_once_is_several() {
-        let logged = json!({"cookie": ["a=1", "b=2"], "content-length": 7, "host": "h"});
-        let pairs = [("cookie", "a=1"), ("cookie", "b=2"), ("content-length", "7"), ("host", "h")];
-        assert_eq!(headers(logged.as_object().unwrap().clone()), pairs.map(|(name, value)| (name.to_owned(), value.to_owned())));
     }
 }

@@ -220,6 +220,17 @@ pub(super) fn path_of(url: &str) -> &str {
     rest.find('/').map_or("/", |start| &rest[start..])
 }
 
+/// Headers that stand in a file as an object, in which one that came more than once has a list.
+pub(super) fn pairs_of(headers: Map<String, Value>) -> Headers {
+    let values = |value: Value| match value {
+        Value::Array(values) => values,
+        one => vec![one],
+    };
+    let text = |value: Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let pairs = headers.into_iter().flat_map(|(name, value)| values(value).into_iter().map(move |one| (name.clone(), one)));
+    pairs.filter(|(_, value)| !value.is_null()).map(|(name, value)| (name, text(value))).collect()
+}
+
 /// Headers as a trace has them: names in lower case, and a list of values where a name came more than once. Those that are parts
 /// of HTTP/2's first line are none.
 pub(super) fn by_name(headers: Headers) -> Map<String, Value> {
@@ -309,4 +320,18 @@ pub(super) fn frames_of(stream: &[u8]) -> Option<Vec<Frame>> {
 pub(super) fn event_of(frame: Frame, at_us: u64) -> RecordedEvent {
     let data = from_json(frame.data.as_bytes());
     RecordedEvent { at_us, event: frame.name(), data: data.unwrap_or_else(|_| Value::String(frame.data.clone())) }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_header_that_came_more_than_once_is_several() {
+        let logged = json!({"cookie": ["a=1", "b=2"], "content-length": 7, "host": "h", "none": null});
+        let pairs = [("cookie", "a=1"), ("cookie", "b=2"), ("content-length", "7"), ("host", "h")];
+        assert_eq!(pairs_of(logged.as_object().unwrap().clone()), pairs.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    }
 }

@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use super::chat_words::{TokenCounts, stop_reason};
-use super::http::Headers;
+use super::http::{Headers, pairs_of};
 use super::import_error::ImportError;
 use super::importer::{Found, Importer, Passed, Source};
 use super::lines::for_each_line;
@@ -203,8 +203,7 @@ fn take_system(body: &mut Map<String, Value>) {
 }
 
 fn headers(user_agent: Option<String>, metadata: Option<Metadata>) -> Headers {
-    let custom = metadata.and_then(|metadata| metadata.requester_custom_headers).into_iter().flatten();
-    let custom = custom.filter_map(|(name, value)| Some((name, value.as_str()?.to_owned())));
+    let custom = pairs_of(metadata.and_then(|metadata| metadata.requester_custom_headers).unwrap_or_default());
     user_agent.map(|agent| ("user-agent".to_owned(), agent)).into_iter().chain(custom).collect()
 }
 
