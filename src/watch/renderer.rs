@@ -64,7 +64,7 @@ impl Renderer {
 /// Linux has a priority for each thread. If it cannot be lowered, the rests remain.
 #[cfg(target_os = "linux")]
 fn lower_priority() {
-    rustix::process::nice(15).ok();
+    rustix::process::nice(10).ok();
 }
 
 #[cfg(not(target_os = "linux"))]
