@@ -40,6 +40,8 @@ pub use exporter::{CountTokens, Exchanges, Export, Exporter, Frame};
 pub use import::{Import, ImportedSession};
 pub use import_error::ImportError;
 pub use importer::{Found, ImportedExchange, Importer, Passed, Source};
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use writers::is_within_limits;
 
 /// All formats that can be read.
 pub static IMPORTERS: [&dyn Importer; 6] =

@@ -80,7 +80,7 @@ impl Writers {
 fn write(path: &Path, trace: Trace, redactor: &SharedRedactor) -> Result<(), ImportError> {
     let id = trace.id.clone();
     let text = redactor.spelled(trace, path)?;
-    if depth_of(&text) > MAX_DEPTH || json_weight(&text) > MAX_WEIGHT {
+    if !is_within_limits(&text) {
         return Err(ImportError::Beyond);
     }
     match fs::read(path) {
@@ -90,6 +90,11 @@ fn write(path: &Path, trace: Trace, redactor: &SharedRedactor) -> Result<(), Imp
         _ => {}
     }
     Ok(write_spelled(path, &text)?)
+}
+
+/// Whether a trace of this text can be read again: nothing is nested too deep in it or takes too much memory.
+pub(crate) fn is_within_limits(text: &[u8]) -> bool {
+    depth_of(text) <= MAX_DEPTH && json_weight(text) <= MAX_WEIGHT
 }
 
 /// How deep lists and objects are nested in a text of JSON.
