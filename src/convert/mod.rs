@@ -55,4 +55,4 @@ pub use responses_to_messages::{FromResponses, from_responses};
 pub use responses_tools::ClientNames;
 pub use responses_writer::ResponseWriter;
 pub use unread::unread_fields;
-pub(crate) use usage::from_chat as usage_from_chat;
+pub(crate) use usage::usage_in;

@@ -1,8 +1,10 @@
 //! Converting token counts.
 
+use serde::Deserialize;
 use serde_json::Value;
 
 use crate::wire::Usage;
+use crate::wire::openai::responses::ResponsesUsage;
 use crate::wire::openai::{ChatUsage, PromptDetails};
 
 /// From OpenAI's counts, in which the prompt's tokens include the cached ones, to Anthropic's, in which they do not.
@@ -33,6 +35,20 @@ pub(crate) fn to_chat(usage: &Usage) -> ChatUsage {
     }
 }
 
+/// The token counts of a `usage` object of any protocol.
+pub(crate) fn usage_in(usage: &Value) -> Option<Usage> {
+    if usage.get("prompt_tokens").is_some() {
+        return ChatUsage::deserialize(usage).ok().as_ref().map(from_chat);
+    }
+    if usage.get("input_tokens_details").is_some() {
+        let ResponsesUsage { input_tokens, input_tokens_details, output_tokens, .. } = ResponsesUsage::deserialize(usage).ok()?;
+        let read = input_tokens_details.cached_tokens.min(input_tokens);
+        let cache_read_input_tokens = Some(read);
+        return Some(Usage { input_tokens: input_tokens - read, cache_read_input_tokens, output_tokens, ..Usage::default() });
+    }
+    Usage::deserialize(usage).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -58,6 +74,13 @@ mod tests {
             assert_eq!((read.input_tokens, read.cache_creation_input_tokens, read.cache_read_input_tokens), parts, "{usage}");
             assert_eq!(read.prompt_tokens(), chat.prompt_tokens);
             assert_eq!(to_chat(&read).prompt_tokens, chat.prompt_tokens);
+        }
+    }
+
+    #[test]
+    fn what_counts_nothing_is_no_count() {
+        for nothing in [json!(null), json!("many"), json!([1])] {
+            assert_eq!(usage_in(&nothing), None, "{nothing}");
         }
     }
 }

@@ -9,9 +9,9 @@ use serde_json::Value;
 
 use super::filed_head::head;
 use super::import_error::ImportError;
-use crate::files::{lock_folder, make_private_folder};
+use crate::files::make_and_lock_folder;
 use crate::trace::redact::Redactor;
-use crate::trace::{CanonicalRequest, Digest, Outline, Trace, is_trace_name, outlines, read};
+use crate::trace::{CanonicalRequest, Digest, Outline, Trace, is_trace_name, outlines, read, seq_of};
 
 /// How many sessions are open at once: each has a descriptor.
 const AT_ONCE: usize = 64;
@@ -49,11 +49,11 @@ struct OpenSession {
     times: HashMap<String, Vec<PathBuf>>,
     /// Who has recorded each trace.
     modes: Vec<(PathBuf, String)>,
-    /// The marks of what others have recorded than who has this mode, once they were asked for.
+    /// By mode: the marks of the traces that other modes wrote, once they were asked for.
     others: HashMap<String, HashSet<Mark>>,
 }
 
-/// What an exchange is known by, whoever has recorded it: none has its time as another one has it.
+/// What an exchange is known by, whoever has recorded it. Times are no help: each tool takes them in another place.
 #[derive(PartialEq, Eq, Hash)]
 enum Mark {
     /// The id that the server gave its answer. Some servers give few: the number of messages asked tells more.
@@ -111,14 +111,14 @@ impl Filed {
 }
 
 impl OpenSession {
-    /// `placed`: what is only written since the import began.
+    /// `placed`: the ids that this import has given a number. They are no earlier exchanges.
     fn of(folder: &Path, placed: &HashSet<String>) -> Result<Self, ImportError> {
         let refuse = |source| ImportError::Unwritable { path: folder.to_owned(), source };
-        make_private_folder(folder).map_err(refuse)?;
-        let lock = lock_folder(folder).map_err(refuse)?.ok_or_else(|| ImportError::InUse { path: folder.to_owned() })?;
+        let lock = make_and_lock_folder(folder).map_err(refuse)?;
+        let lock = lock.ok_or_else(|| ImportError::InUse { path: folder.to_owned() })?;
         let files: Vec<PathBuf> = entries(folder).collect();
         // Partial files too: each is a trace to be.
-        let numbers: HashSet<u32> = files.iter().filter_map(|file| number_of(file)).collect();
+        let numbers: HashSet<u32> = files.iter().filter_map(|file| seq_of(file)).collect();
         let mut session = Self {
             _lock: lock,
             last: numbers.iter().copied().max().unwrap_or_default(),
@@ -131,7 +131,7 @@ impl OpenSession {
         };
         let heads: Vec<_> = files.into_par_iter().filter(|file| is_trace(file)).map(|file| (head(&file), file)).collect();
         for (head, file) in heads {
-            let (Some(head), Some(number)) = (head, number_of(&file)) else { continue };
+            let (Some(head), Some(number)) = (head, seq_of(&file)) else { continue };
             if !placed.contains(&head.id) {
                 session.by_id.insert(head.id, number);
                 session.times.entry(head.recorded_at).or_default().push(file.clone());
@@ -213,16 +213,12 @@ fn is_trace(path: &Path) -> bool {
     path.file_name().is_some_and(|name| is_trace_name(&name.to_string_lossy()))
 }
 
-/// The number with which a file's name begins.
-fn number_of(path: &Path) -> Option<u32> {
-    path.file_name()?.to_str()?.split('.').next()?.parse().ok()
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::files::lock_folder;
     use crate::trace::{path_of, write};
 
     /// A trace of the session `s`, made so many seconds after a minute's begin.
@@ -363,8 +359,8 @@ mod tests {
         });
         let marks = marks_of(&files);
         assert!(traces.iter().all(|trace| marks.contains(&Mark::of(trace))) && marks.len() == 3);
-        assert!(traces[1].response.body != Value::Null);
     }
+
     #[test]
     fn a_name_of_a_client_may_be_long() {
         let folder = tempfile::tempdir().unwrap();

@@ -371,6 +371,7 @@ mod tests {
         let error = Import::into(Path::new("traces"), &redactor).file(Path::new("src"), None).unwrap_err();
         assert_eq!(error.to_string(), "src: a folder; name its files, as in src/*.jsonl");
     }
+
     #[test]
     fn what_any_request_was_allowed_with_is_redacted_in_those_behind_it() {
         let folder = tempfile::tempdir().unwrap();

@@ -19,7 +19,7 @@ impl SessionNames {
         given.entry((folder, session.to_owned())).or_insert_with(|| {
             let numbered = (2..).map(|number: usize| format!("{session}-{number}"));
             let free = std::iter::once(session.to_owned()).chain(numbered).find(|name| !taken.contains(name));
-            // Numbers do not end before names do.
+            // There are more numbers than names that are taken.
             let name = free.unwrap_or_default();
             taken.insert(name.clone());
             name

@@ -173,6 +173,7 @@ mod tests {
         assert_eq!(trace::read(&path(100)).unwrap().id, "100");
         assert_eq!(trace::read(&path(7)).unwrap().id, "other");
     }
+
     #[test]
     fn what_could_not_be_read_again_is_not_written() {
         let folder = tempfile::tempdir().unwrap();

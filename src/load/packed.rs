@@ -17,7 +17,7 @@ pub(super) struct PackedRequest {
 }
 
 impl PackedRequest {
-    /// The request, packed beside its conversation's first one; `None` if it is the first one.
+    /// The request, packed. `first`: its conversation's first one, unless it is that itself.
     pub(super) fn of(request: &MessagesRequest, first: Option<&Self>) -> Self {
         // Cannot fail: every field is a string, a number or a map with string keys.
         let json = serde_json::to_vec(request).unwrap_or_default();

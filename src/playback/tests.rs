@@ -228,7 +228,6 @@ async fn faults_come_with_their_requests() {
     }
 }
 
-/// The answer that was cut is the one that comes when the client asks again.
 #[tokio::test]
 async fn a_fault_that_has_nothing_to_cut_is_remembered() {
     let recorded_error = [
@@ -244,6 +243,7 @@ async fn a_fault_that_has_nothing_to_cut_is_remembered() {
     assert_eq!(playback.faults_without_events(), faults[..2]);
 }
 
+/// The answer that was cut is the one that comes when the client asks again.
 #[tokio::test]
 async fn a_fault_does_not_use_up_a_recording() {
     let traces = ["first", "second"].iter().zip(1..);

@@ -12,10 +12,11 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::decompress::decompressed;
 use super::headers;
-use super::known::{KnownSoFar, usage_in};
+use super::known::KnownSoFar;
 use super::notice::{ExchangeName, Notice, Opened, Recorded};
 use super::session::RecordingSession;
 use super::weight::{EventRoom, body_value};
+use crate::convert::usage_in;
 use crate::server::TOKEN_HEADER;
 use crate::trace::redact::{Redactor, StreamRedactor};
 use crate::trace::{

@@ -1,14 +1,11 @@
 //! What is known of an answer while it is under way.
 
-use serde::Deserialize;
 use serde_json::Value;
 
 use super::notice::{Answering, ExchangeName};
-use crate::convert::usage_from_chat;
+use crate::convert::usage_in;
 use crate::trace::RecordedEvent;
 use crate::wire::Usage;
-use crate::wire::openai::ChatUsage;
-use crate::wire::openai::responses::ResponsesUsage;
 
 /// What the events of an answer have said so far.
 #[derive(Debug, Default)]
@@ -56,20 +53,6 @@ impl KnownSoFar {
     }
 }
 
-/// The token counts of a `usage` object of any protocol.
-pub(super) fn usage_in(usage: &Value) -> Option<Usage> {
-    if usage.get("prompt_tokens").is_some() {
-        return ChatUsage::deserialize(usage).ok().as_ref().map(usage_from_chat);
-    }
-    if usage.get("input_tokens_details").is_some() {
-        let ResponsesUsage { input_tokens, input_tokens_details, output_tokens, .. } = ResponsesUsage::deserialize(usage).ok()?;
-        let read = input_tokens_details.cached_tokens.min(input_tokens);
-        let cache_read_input_tokens = Some(read);
-        return Some(Usage { input_tokens: input_tokens - read, cache_read_input_tokens, output_tokens, ..Usage::default() });
-    }
-    Usage::deserialize(usage).ok()
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -115,12 +98,5 @@ mod tests {
             "output_tokens_details": {"reasoning_tokens": 0}, "total_tokens": 47});
         let events = [json!({"type": "response.created"}), json!({"type": "response.completed", "response": {"usage": usage}})];
         assert_eq!(said(&events), [(None, Some((40, 30, 7)))]);
-    }
-
-    #[test]
-    fn what_counts_nothing_is_no_count() {
-        for nothing in [json!(null), json!("many"), json!([1])] {
-            assert_eq!(usage_in(&nothing), None, "{nothing}");
-        }
     }
 }

@@ -13,7 +13,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::files::lock_folder;
-use crate::trace::{self, is_made_name, is_trace_name};
+use crate::trace::{self, is_made_name, is_trace_name, seq_of};
 
 /// How much is kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -176,7 +176,7 @@ impl OldSession {
     }
 }
 
-/// The traces of a session's folder: files with a number for their name. Nothing else in it is ours.
+/// The traces of a session's folder, in order: files with a number for their name. Nothing else in it is ours.
 fn traces_in(folder: &Path) -> io::Result<Vec<TraceFile>> {
     let mut traces = Vec::new();
     for entry in fs::read_dir(folder)? {
@@ -186,7 +186,7 @@ fn traces_in(folder: &Path) -> io::Result<Vec<TraceFile>> {
             traces.push(TraceFile { path: entry.path(), written: metadata.modified()?, bytes: metadata.len() });
         }
     }
-    traces.sort_by(|a, b| a.path.cmp(&b.path));
+    traces.sort_by_key(|trace| seq_of(&trace.path));
     Ok(traces)
 }
 

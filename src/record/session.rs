@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::error::RecordError;
-use crate::files::{lock_folder, make_private_folder};
+use crate::files::make_and_lock_folder;
 use crate::trace::{is_session_name, path_of};
 
 /// The mode of a recorder that knows only its upstream's base URL.
@@ -48,9 +48,9 @@ impl RecordingSession {
 
     fn open_folder(root: &Path, name: &str, folder: &Path) -> Result<Self, RecordError> {
         let refuse = |source| RecordError::Folder { folder: folder.to_owned(), source };
-        make_private_folder(folder).map_err(refuse)?;
+        let lock = make_and_lock_folder(folder).map_err(refuse)?;
+        let lock = lock.ok_or_else(|| RecordError::InUse { folder: folder.to_owned() })?;
         tempfile::tempfile_in(folder).map_err(refuse)?;
-        let lock = lock_folder(folder).map_err(refuse)?.ok_or_else(|| RecordError::InUse { folder: folder.to_owned() })?;
         let mut last = 0;
         for entry in fs::read_dir(folder).map_err(refuse)? {
             let file = entry.map_err(refuse)?.file_name();

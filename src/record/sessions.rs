@@ -50,8 +50,11 @@ impl Sessions {
         };
         let sessions = blocking(move || old_sessions(&root)).await.unwrap_or_default();
         let (mut left, mut removed) = (Total::of(&sessions), Removed::default());
+        let retention = self.retention;
         for session in sessions {
-            if self.retention.removes(&session, left, now)
+            // It may read a trace.
+            let looked_at = blocking(move || Ok(retention.removes(&session, left, now).then_some(session))).await;
+            if let Some(session) = looked_at.flatten()
                 && let Some(one) = self.remove(session).await
             {
                 left.without(one);

@@ -20,8 +20,8 @@ pub enum AskAgainError {
 
 /// Asks a backend a trace's request, once, and gives the tool calls that it answers with.
 ///
-/// The request is sent as `anyclaude replay` sends it: to a playback as it was recorded, else shaped. Of the settings, `tool_choice`, `max_tokens` and `retries` count.
-/// docs/library.md shows a test with it.
+/// The request is sent as `anyclaude replay` sends it: to a playback as it was recorded, else shaped. Of the settings,
+/// `tool_choice`, `max_tokens` and `retries` count. docs/library.md shows a test with it.
 ///
 /// # Errors
 /// The trace holds no answered Messages request, or the backend fails.

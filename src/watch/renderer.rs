@@ -12,7 +12,8 @@ use tokio::time::{Instant, sleep_until};
 /// How many times as long as the last state took the next one waits: pages that follow take a tenth of a core.
 const REST: u32 = 9;
 
-/// The longest wait. What takes so long that this is less rests on the lower priority, which makes it take long, too.
+/// The longest wait. After a state that takes more than 0.55 s this is less than nine times as long; then only the thread's low
+/// priority protects the recorder.
 const LONGEST_REST: Duration = Duration::from_secs(5);
 
 /// The thread that renders.

@@ -104,13 +104,29 @@ pub fn make_private_folder(path: &Path) -> io::Result<()> {
 /// Locks a folder in which only one process may write, for as long as the result lives; `None` if another one has locked it.
 ///
 /// # Errors
-/// It cannot be opened or locked.
+/// It cannot be opened or locked. It is not found, too, if it was removed before it was locked.
 pub fn lock_folder(folder: &Path) -> io::Result<Option<File>> {
     let lock = File::open(folder)?;
     match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) if !has_name(&lock)? => Err(io::ErrorKind::NotFound.into()),
         Ok(()) => Ok(Some(lock)),
         Err(Errno::WOULDBLOCK) => Ok(None),
         Err(error) => Err(error.into()),
+    }
+}
+
+/// Makes a folder as [`make_private_folder`] does and locks it as [`lock_folder`] does. If somebody removes it in between, it is
+/// made again.
+///
+/// # Errors
+/// It cannot be made, opened or locked.
+pub fn make_and_lock_folder(folder: &Path) -> io::Result<Option<File>> {
+    loop {
+        make_private_folder(folder)?;
+        match lock_folder(folder) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            locked => return locked,
+        }
     }
 }
 

@@ -203,8 +203,8 @@ fn sort_key(path: &Path) -> (Option<&Path>, u32, &Path) {
     (path.parent(), seq_of(path).unwrap_or(u32::MAX), path)
 }
 
-/// The number in the name of a trace file.
-fn seq_of(path: &Path) -> Option<u32> {
+/// The number in the name of a trace file, a partial one included.
+pub fn seq_of(path: &Path) -> Option<u32> {
     path.file_name()?.to_str()?.split('.').next()?.parse().ok()
 }
 

@@ -59,7 +59,9 @@ mod surrogates;
 mod weight;
 
 pub use derive::assemble;
-pub use file::{MAX_WEIGHT, PARTIAL_SUFFIX, TraceError, find, is_trace_name, partial_path, path_of, read, read_json_into, write};
+pub use file::{
+    MAX_WEIGHT, PARTIAL_SUFFIX, TraceError, find, is_trace_name, partial_path, path_of, read, read_json_into, seq_of, write,
+};
 pub use format::{ExchangeOutcome, ItlPercentiles, RecordedEvent, RecordedRequest, RecordedResponse, Timing, Trace, VERSION};
 pub use partial::{Draft, Opening, PartialFile, PartialLine, Recovered, read_draft, recover};
 pub use session_name::is_session_name;

@@ -1,12 +1,12 @@
 //! What a page says of an exchange, as far as it came.
 
 use maud::{Markup, html};
-use serde::Deserialize;
 use serde_json::Value;
 use time::OffsetDateTime;
 use time::macros::format_description;
 
 use super::super::exchange::Lane;
+use crate::convert::usage_in;
 use crate::report::units::duration;
 use crate::trace::{ExchangeOutcome, Trace, spelled_texts};
 use crate::wire::Usage;
@@ -32,9 +32,9 @@ pub(super) fn model(trace: &Trace) -> Option<&str> {
     trace.request.body.get("model").and_then(Value::as_str)
 }
 
-/// The token counts of an answer.
+/// The token counts of an answer of any protocol.
 pub(super) fn usage(trace: &Trace) -> Option<Usage> {
-    trace.response.body.get("usage").and_then(|usage| Usage::deserialize(usage).ok())
+    trace.response.body.get("usage").and_then(usage_in)
 }
 
 /// The calls of an answer.
