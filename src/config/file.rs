@@ -20,8 +20,15 @@ pub(super) fn read(path: &Path) -> Result<Option<Dict>, ConfigError> {
 
 /// The values that a project's file sets, which may not be all that there are. `None` if there is no such file.
 pub(super) fn read_project(path: &Path) -> Result<Option<Dict>, ConfigError> {
-    let Some((text, values)) = read_text(path)? else { return Ok(None) };
+    let Some((text, mut values)) = read_text(path)? else { return Ok(None) };
     check_project(path, &text, &values)?;
+    let is_here = std::env::current_dir().is_ok_and(|folder| path.parent() == Some(&*folder));
+    if let Some(Value::String(_, traces)) = values.get_mut("traces")
+        && !is_here
+    {
+        // A project has one folder of recordings, which its git ignores, wherever in it one works.
+        *traces = beside(path, traces);
+    }
     Ok(Some(values))
 }
 

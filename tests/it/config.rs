@@ -84,11 +84,14 @@ fn a_project_that_was_only_cloned_does_not_choose_where_keys_go() {
 #[test]
 fn a_project_is_found_from_a_folder_inside_it() {
     let sandbox = Sandbox::new();
-    sandbox.write("anyclaude.toml", "mode = \"claude\"\n");
+    sandbox.write("anyclaude.toml", "mode = \"claude\"\ntraces = \"traces\"\n");
     sandbox.write("src/deep/main.rs", "");
     let ran = run(sandbox.anyclaude(&["config", "show"]).current_dir(sandbox.path("src/deep"))).exits(0);
     let line = ran.stdout.lines().next().unwrap();
     insta::assert_snapshot!(sandbox.portable(line), @"mode           claude                     [project]/anyclaude.toml");
+    // Its recordings are in one folder, wherever in it one works.
+    let traces = sandbox.portable(line_of(&ran.stdout, "traces "));
+    assert_eq!(traces.split_whitespace().nth(1), Some("[project]/traces"), "{traces}");
 }
 
 #[test]

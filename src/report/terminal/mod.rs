@@ -1,6 +1,8 @@
 //! The report on a terminal: a status line for each trace, details of those that are not as accepted, the summary, the next
 //! steps.
 
+use std::path::Path;
+
 use console::{Alignment, Style, pad_str, style};
 
 use crate::backend::{CallMargin, LeastMargin};
@@ -250,15 +252,24 @@ fn summary(report: &Report) -> String {
     status_line("Summary", style, &counts(report))
 }
 
+/// The command that shows these pending snapshots, which are all in one folder.
+fn review_of<'a>(mut pending: impl Iterator<Item = &'a Path>) -> String {
+    match pending.next().and_then(Path::parent) {
+        Some(folder) if folder != Path::new("snapshots") => format!("anyclaude review --snapshots {}", folder.display()),
+        _ => "anyclaude review".to_owned(),
+    }
+}
+
 /// What to do about the traces that are not as accepted. Empty if all are.
 fn next_steps(report: &Report, policy: Policy) -> String {
-    let pending = report.cases.iter().filter(|case| case.pending.is_some()).count();
+    let pending: Vec<&Path> = report.cases.iter().filter_map(|case| case.pending.as_deref()).collect();
     let ReplaySummary { changed, new, malformed_arguments, flaky, cache_failures, phase_failures, failed, without_trace, .. } =
         report.summary;
     let next = |what: &str| status_line("Next", Style::new().bold().cyan(), what);
     let mut out = String::new();
-    if pending > 0 {
-        out.push_str(&next(&format!("run `anyclaude review` to accept or reject {}", count(pending, "pending snapshot"))));
+    if !pending.is_empty() {
+        let review = review_of(pending.iter().copied());
+        out.push_str(&next(&format!("run `{review}` to accept or reject {}", count(pending.len(), "pending snapshot"))));
     } else if policy == Policy::Check && changed + new > 0 {
         out.push_str(&next(
             "replay on your machine so that outcomes wait for review, run `anyclaude review`, commit what you accept",
