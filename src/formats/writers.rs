@@ -8,7 +8,7 @@ use std::{fs, io};
 use memchr::memchr2;
 
 use super::import_error::ImportError;
-use crate::trace::{self, MAX_WEIGHT, SharedRedactor, Trace, json_weight, write_spelled};
+use crate::trace::{self, MAX_WEIGHT, SharedRedactor, Trace, is_heavier, write_spelled};
 
 /// How many traces may be on their way to the disk.
 const AT_ONCE: usize = 32;
@@ -94,7 +94,7 @@ fn write(path: &Path, trace: Trace, redactor: &SharedRedactor) -> Result<(), Imp
 
 /// Whether a trace of this text can be read again: nothing is nested too deep in it or takes too much memory.
 pub(crate) fn is_within_limits(text: &[u8]) -> bool {
-    depth_of(text) <= MAX_DEPTH && json_weight(text) <= MAX_WEIGHT
+    depth_of(text) <= MAX_DEPTH && !is_heavier(text, MAX_WEIGHT)
 }
 
 /// How deep lists and objects are nested in a text of JSON.

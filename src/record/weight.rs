@@ -5,7 +5,7 @@
 use serde_json::Value;
 
 use super::unicode::{UnicodeText, text_in};
-use crate::trace::json_weight;
+use crate::trace::{is_heavier, json_weight};
 use crate::wire::from_json;
 
 /// The most that a body, or the data of one event, may weigh as JSON, in bytes.
@@ -27,7 +27,7 @@ pub(crate) fn body_value(body: &[u8]) -> Value {
         UnicodeText::Utf8(text) => text,
         UnicodeText::Utf32 => return Value::String("[not recorded: its text is UTF-32]".into()),
     };
-    let parsed = if json_weight(&body) <= MAX_JSON { from_json(&body).ok() } else { None };
+    let parsed = if is_heavier(&body, MAX_JSON) { None } else { from_json(&body).ok() };
     parsed.unwrap_or_else(|| Value::String(String::from_utf8_lossy(&body).into_owned()))
 }
 

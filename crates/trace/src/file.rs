@@ -10,7 +10,7 @@ use anyclaude_files::{Access, folder_of, make_private_folder, write_atomically};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Trace, VERSION, json_weight};
+use super::{Trace, VERSION, is_heavier};
 
 /// The most bytes of a trace, decompressed: more than the recorder writes.
 const MAX_TRACE: u64 = 2 << 30;
@@ -100,7 +100,7 @@ pub fn read(path: &Path) -> Result<Trace, TraceError> {
         version: Option<Value>,
     }
     let bytes = read_json_into(path, Vec::new())?;
-    if json_weight(&bytes) > MAX_WEIGHT {
+    if is_heavier(&bytes, MAX_WEIGHT) {
         return Err(TraceError::TooLarge { path: path.to_owned() });
     }
     let head: Versioned = serde_json::from_slice(&bytes).map_err(|e| TraceError::malformed(path, &e))?;

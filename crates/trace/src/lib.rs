@@ -66,4 +66,4 @@ pub use format::{ExchangeOutcome, ItlPercentiles, RecordedEvent, RecordedRequest
 pub use partial::{Draft, Opening, PartialFile, PartialLine, Recovered, read_draft, recover};
 pub use session_name::is_session_name;
 pub use surrogates::{from_json, without_lone_surrogates};
-pub use weight::json_weight;
+pub use weight::{is_heavier, json_weight};

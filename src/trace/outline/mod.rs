@@ -18,7 +18,7 @@ use serde_json::Value;
 
 pub(super) use self::cut::LISTS;
 use self::cut::{CutItem, CutList, lists_in, without_items};
-use super::{MAX_WEIGHT, Trace, TraceError, VERSION, json_weight, read, read_json_into};
+use super::{MAX_WEIGHT, Trace, TraceError, VERSION, is_heavier, read, read_json_into};
 
 /// How many of the last traces are compared with: requests beside the conversation, such as for its title, come in between.
 const RECENT: usize = 3;
@@ -117,7 +117,7 @@ impl<T, F: ReadItem<T>> Reader<'_, T, F> {
     fn outline<H: TraceHead>(&mut self, json: Vec<u8>) -> Option<Outline<T, H>> {
         let cut = lists_in(&json, |list, nth, rest| self.known(list, nth, rest))?;
         let head = without_items(&json, &cut);
-        if json_weight(&head) > MAX_WEIGHT {
+        if is_heavier(&head, MAX_WEIGHT) {
             return None;
         }
         let trace: H = serde_json::from_slice(&head).ok()?;
@@ -138,7 +138,7 @@ impl<T, F: ReadItem<T>> Reader<'_, T, F> {
     }
 
     fn item(&self, list: usize, nth: usize, json: &[u8]) -> Option<Arc<T>> {
-        if json_weight(json) > MAX_WEIGHT {
+        if is_heavier(json, MAX_WEIGHT) {
             return None;
         }
         (self.item)(LISTS[list], nth, json).ok().map(Arc::new)
