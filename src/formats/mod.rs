@@ -26,6 +26,7 @@ mod openai;
 mod otlp;
 mod rebuilt;
 mod session_names;
+mod value_end;
 mod weka;
 mod writers;
 

@@ -5,9 +5,8 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::{fs, io};
 
-use memchr::memchr2;
-
 use super::import_error::ImportError;
+use super::value_end::depth_of;
 use crate::trace::{self, MAX_WEIGHT, SharedRedactor, Trace, is_heavier, write_spelled};
 
 /// How many traces may be on their way to the disk.
@@ -95,35 +94,6 @@ fn write(path: &Path, trace: Trace, redactor: &SharedRedactor) -> Result<(), Imp
 /// Whether a trace of this text can be read again: nothing is nested too deep in it or takes too much memory.
 pub(crate) fn is_within_limits(text: &[u8]) -> bool {
     depth_of(text) <= MAX_DEPTH && !is_heavier(text, MAX_WEIGHT)
-}
-
-/// How deep lists and objects are nested in a text of JSON.
-fn depth_of(json: &[u8]) -> usize {
-    let (mut depth, mut deepest, mut at) = (0_usize, 0, 0);
-    while let Some(&byte) = json.get(at) {
-        at += 1;
-        match byte {
-            b'{' | b'[' => depth += 1,
-            b'}' | b']' => depth = depth.saturating_sub(1),
-            b'"' => at = end_of_string(json, at),
-            _ => {}
-        }
-        deepest = deepest.max(depth);
-    }
-    deepest
-}
-
-/// The place behind a string that has begun before this one.
-fn end_of_string(json: &[u8], mut at: usize) -> usize {
-    while let Some(found) = memchr2(b'"', b'\\', &json[at.min(json.len())..]) {
-        at += found + 1;
-        if json[at - 1] == b'"' {
-            return at;
-        }
-        // Whatever is escaped does not end it.
-        at += 1;
-    }
-    json.len()
 }
 
 #[cfg(test)]
