@@ -3,14 +3,14 @@
 use crate::support::process::run;
 use crate::support::sandbox::Sandbox;
 use crate::support::terminal::python;
-use crate::support::upstream::{REQUEST, Upstream, frames, gate};
+use crate::support::upstream::{REQUEST, Upstream, frames, gated};
 
 /// How many frames of the answer come before it waits: its text, and the beginning of its call.
 const BEFORE: usize = 7;
 
 /// Starts a recorder on a terminal, sends it requests that no terminal should obey, and stops it once it has recorded both.
 const PLAIN_SCRIPT: &str = r"
-import http.client, re, threading
+import http.client, threading
 child, terminal = pty.fork()
 if child == 0:
     small()
@@ -26,12 +26,7 @@ steps = [
     (rb'recording http://([0-9.:]+) ', lambda found: threading.Thread(target=ask, args=(found[1].decode(),), daemon=True).start()),
     (rb's/0002 [^\n]*complete', lambda found: os.kill(child, signal.SIGTERM)),
 ]
-def step(output):
-    found = steps and re.search(steps[0][0], output)
-    if found:
-        steps.pop(0)[1](found)
-sys.stdout.buffer.write(play(terminal, step))
-sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+follow(child, terminal, steps)
 ";
 
 #[test]
@@ -50,7 +45,7 @@ fn any_terminal_shows_what_was_recorded_and_none_obeys_it() {
 /// Starts a recorder on a terminal and sends it a request. Once the view shows its TTFT, the upstream may go on; once the sums
 /// have it, the recorder is stopped.
 const SCRIPT: &str = r"
-import http.client, re, threading
+import http.client, threading
 child, terminal = pty.fork()
 if child == 0:
     small()
@@ -71,27 +66,15 @@ steps = [
     (rb's/0001  claude-test  TTFT ', release),
     (rb'0 requests in flight, [^;]*; 1 request, 7 prompt tokens', stop),
 ]
-def step(output):
-    found = steps and re.search(steps[0][0], output)
-    if found:
-        steps.pop(0)[1](found)
-sys.stdout.buffer.write(play(terminal, step))
-sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+follow(child, terminal, steps)
 ";
 
 #[test]
 fn a_request_in_flight_has_a_line_and_then_counts() {
-    let (open, waits) = gate();
-    let upstream = Upstream::start(move |request, answer| {
-        if request.line.starts_with("GET /release") {
-            open.send(()).ok();
-            return answer.whole(200, &[], "");
-        }
-        answer.stream()?;
+    let upstream = gated(move |_, answer, gate| {
         answer.chunk(frames()[..BEFORE].concat())?;
-        waits.wait();
-        answer.chunk(frames()[BEFORE..].concat())?;
-        answer.end()
+        gate.wait();
+        answer.chunk(frames()[BEFORE..].concat())
     });
     let sandbox = Sandbox::new();
     let mut terminal = python(&sandbox, SCRIPT);

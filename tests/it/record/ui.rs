@@ -5,36 +5,33 @@ use serde_json::json;
 use crate::support::browser::seen;
 use crate::support::process::{Running, run};
 use crate::support::sandbox::Sandbox;
-use crate::support::upstream::{Client, REQUEST, Upstream, frames, gate, text_frame};
+use crate::support::upstream::{Client, REQUEST, frames, gated, text_frame};
 
 /// How many frames of the answer come before it waits: up to the beginning of its call.
 const BEFORE: usize = 7;
 
-#[test]
-fn the_page_follows_an_exchange_as_it_streams() {
-    let (open, waits) = gate();
-    let upstream = Upstream::start(move |request, answer| {
-        if request.line.starts_with("GET /release") {
-            open.send(()).ok();
-            return answer.whole(200, &[], "");
-        }
-        answer.stream()?;
-        answer.chunk(frames()[..BEFORE].concat())?;
-        if request.header("x-wait").is_some() {
-            waits.wait();
-        }
-        answer.chunk(frames()[BEFORE..].concat())?;
-        answer.end()
-    });
-    let sandbox = Sandbox::new();
-    let url = upstream.url();
-    let arguments = ["record", "--port", "0", "--session", "s", "--upstream", &url, "--ui"];
+/// A recorder with a page in front of an upstream, its page's address and its own.
+fn with_page(sandbox: &Sandbox, upstream: &str) -> (Running, String, String) {
+    let arguments = ["record", "--port", "0", "--session", "s", "--upstream", upstream, "--ui"];
     let mut running = Running::start(&mut sandbox.anyclaude(&arguments));
     let page = running.says("watch it at ").split_off("watch it at ".len());
-    let line = running.says("recording http://");
-    let address = line.split(' ').nth(1).unwrap();
-    Client::send(address, "POST", "/v1/messages", &[], REQUEST).answer();
-    let mut open_one = Client::send(address, "POST", "/v1/messages", &["x-wait: 1"], REQUEST.replace("a.txt", "b.txt"));
+    let address = running.says("recording http://").split(' ').nth(1).unwrap().to_owned();
+    (running, page, address)
+}
+
+#[test]
+fn the_page_follows_an_exchange_as_it_streams() {
+    let upstream = gated(move |request, answer, gate| {
+        answer.chunk(frames()[..BEFORE].concat())?;
+        if request.header("x-wait").is_some() {
+            gate.wait();
+        }
+        answer.chunk(frames()[BEFORE..].concat())
+    });
+    let (sandbox, url) = (Sandbox::new(), upstream.url());
+    let (mut running, page, address) = with_page(&sandbox, &url);
+    Client::send(&address, "POST", "/v1/messages", &[], REQUEST).answer();
+    let mut open_one = Client::send(&address, "POST", "/v1/messages", &["x-wait: 1"], REQUEST.replace("a.txt", "b.txt"));
     open_one.head();
     open_one.read_until("toolu_1");
 
@@ -61,28 +58,17 @@ fn lines(word: &str) -> String {
 
 #[test]
 fn what_a_reader_has_in_hand_stays_while_the_answer_streams() {
-    let (open, waits) = gate();
-    let upstream = Upstream::start(move |request, answer| {
-        if request.line.starts_with("GET /release") {
-            open.send(()).ok();
-            return answer.whole(200, &[], "");
-        }
-        answer.stream()?;
+    let upstream = gated(move |_, answer, gate| {
         answer.chunk(frames()[..2].concat())?;
         for word in ["first", "second", "third", "fourth"] {
             answer.chunk(lines(word))?;
-            waits.wait();
+            gate.wait();
         }
-        answer.chunk(frames()[5..].concat())?;
-        answer.end()
+        answer.chunk(frames()[5..].concat())
     });
-    let sandbox = Sandbox::new();
-    let url = upstream.url();
-    let arguments = ["record", "--port", "0", "--session", "s", "--upstream", &url, "--ui"];
-    let mut running = Running::start(&mut sandbox.anyclaude(&arguments));
-    let page = running.says("watch it at ").split_off("watch it at ".len());
-    let line = running.says("recording http://");
-    let mut client = Client::send(line.split(' ').nth(1).unwrap(), "POST", "/v1/messages", &[], REQUEST);
+    let (sandbox, url) = (Sandbox::new(), upstream.url());
+    let (mut running, page, address) = with_page(&sandbox, &url);
+    let mut client = Client::send(&address, "POST", "/v1/messages", &[], REQUEST);
     client.head();
     client.read_until("first 299");
 

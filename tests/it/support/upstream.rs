@@ -185,6 +185,20 @@ impl Gate {
     }
 }
 
+/// An upstream that streams what `answer` writes, which may wait at the gate. A request of `/release` opens it.
+pub(crate) fn gated(answer: impl Fn(&Message, &mut Answer, &Gate) -> io::Result<()> + Send + Sync + 'static) -> Upstream {
+    let (open, gate) = gate();
+    Upstream::start(move |request, out| {
+        if request.line.starts_with("GET /release") {
+            open.send(()).ok();
+            return out.whole(200, &[], "");
+        }
+        out.stream()?;
+        answer(&request, out, &gate)?;
+        out.end()
+    })
+}
+
 /// A connection to the recorder with a request sent on it.
 pub(crate) struct Client {
     reader: BufReader<Socket>,
