@@ -9,11 +9,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
-
 use crate::files::lock_folder;
-use crate::trace::{self, is_made_name, is_trace_name, seq_of};
+use crate::trace::{self, came_at, is_made_name, is_trace_name, seq_of};
 
 /// How much is kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -154,8 +151,7 @@ impl OldSession {
     /// When its last trace was recorded; `None` if that cannot be read.
     fn recorded_last(&self) -> Option<SystemTime> {
         let last = traces_in(&self.folder).ok()?.pop()?;
-        let recorded_at = trace::read(&last.path).ok()?.recorded_at;
-        OffsetDateTime::parse(&recorded_at, &Rfc3339).ok().map(SystemTime::from)
+        came_at(&trace::read(&last.path).ok()?).map(SystemTime::from)
     }
 
     /// Removes it, unless a recorder writes to it or has done so since.
@@ -193,6 +189,9 @@ fn traces_in(folder: &Path) -> io::Result<Vec<TraceFile>> {
 #[cfg(test)]
 mod tests {
     use std::fs::File;
+
+    use time::OffsetDateTime;
+    use time::format_description::well_known::Rfc3339;
 
     use super::*;
     use crate::record::RecordingSession;

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::error::RecordError;
 use crate::files::make_and_lock_folder;
-use crate::trace::{is_session_name, path_of};
+use crate::trace::{is_session_name, path_of, seq_of};
 
 /// The mode of a recorder that knows only its upstream's base URL.
 const BASE_URL_MODE: &str = "anthropic";
@@ -54,7 +54,7 @@ impl RecordingSession {
         let mut last = 0;
         for entry in fs::read_dir(folder).map_err(refuse)? {
             let file = entry.map_err(refuse)?.file_name();
-            let number = file.to_string_lossy().split('.').next().and_then(|stem| stem.parse::<u32>().ok());
+            let number = seq_of(Path::new(&file));
             if number.is_some_and(|number| number > MOST) {
                 let reason = format!("{} has too high a number to go on after it", file.display());
                 return Err(refuse(io::Error::other(reason)));

@@ -13,6 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc as tokio_mpsc, oneshot};
 
 use super::exchange_file::{ExchangeFile, ExchangeUpdate, IncomingRequest};
 use super::notice::Notice;
+use super::priority::lower_priority;
 use crate::trace::ExchangeOutcome;
 use crate::trace::redact::Redactor;
 
@@ -92,7 +93,7 @@ impl Drop for ExchangeWriter {
 
 /// The body of the thread.
 fn write(commands: &mpsc::Receiver<(u64, WriterCommand)>, notices: &tokio_mpsc::UnboundedSender<Notice>, redactor: &Redactor) {
-    lower_priority();
+    lower_priority(5);
     let mut open = HashMap::new();
     for (key, command) in commands {
         match command {
@@ -113,12 +114,3 @@ fn write(commands: &mpsc::Receiver<(u64, WriterCommand)>, notices: &tokio_mpsc::
         }
     }
 }
-
-/// Linux has a priority for each thread. If it cannot be lowered, recording only disturbs a little more.
-#[cfg(target_os = "linux")]
-fn lower_priority() {
-    rustix::process::nice(5).ok();
-}
-
-#[cfg(not(target_os = "linux"))]
-fn lower_priority() {}

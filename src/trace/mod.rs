@@ -60,7 +60,7 @@ pub use same_request::{CanonicalRequest, Digest, ItemKey, conversation_opening, 
 pub use search::{TextMatch, find_in_item};
 #[cfg(test)]
 pub(crate) use session_name::is_time_name;
-pub(crate) use session_name::{is_client_name, is_made_name, session_in_headers};
+pub(crate) use session_name::{AGENT_HEADER, SESSION_HEADER, is_client_name, is_made_name, session_in_headers};
 pub(crate) use shared_items::{SharedRedactor, write_spelled};
 pub use spelled::{SpelledText, spelled_texts};
 pub(crate) use typed::parsed_messages_request;

@@ -6,10 +6,10 @@ use uuid::fmt::Hyphenated;
 use super::is_session_name;
 
 /// The header by which Claude Code says which of its sessions a request is of.
-const SESSION_HEADER: &str = "x-claude-code-session-id";
+pub(crate) const SESSION_HEADER: &str = "x-claude-code-session-id";
 
 /// The header by which it says which sub-agent of the session asks.
-const AGENT_HEADER: &str = "x-claude-code-agent-id";
+pub(crate) const AGENT_HEADER: &str = "x-claude-code-agent-id";
 
 /// What stands between a session's name and its sub-agent's.
 const AGENT: &str = "-agent-";

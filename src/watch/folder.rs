@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use super::topics::Topics;
 use crate::report::html::recorded::SessionLine;
 use crate::trace::{
-    self, ExchangeOutcome, PARTIAL_SUFFIX, Trace, TraceError, is_session_name, is_trace_name, partial_path, path_of, read_draft,
+    self, ExchangeOutcome, PARTIAL_SUFFIX, Trace, TraceError, is_session_name, partial_path, path_of, read_draft, seq_of,
 };
 
 /// A file of a session: the number of an exchange, whether it is under way, and its file.
@@ -49,8 +49,7 @@ pub(super) fn exchange_entries(root: &Path, session: &str) -> io::Result<Vec<Exc
         let path = entry?.path();
         let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
         let (name, is_open) = name.strip_suffix(PARTIAL_SUFFIX).map_or((name, false), |name| (name, true));
-        let number = name.strip_suffix(".json").filter(|_| is_trace_name(name));
-        if let Some(seq) = number.and_then(|number| number.parse().ok())
+        if let Some(seq) = seq_of(Path::new(name))
             && path_of(root, session, seq).file_name().is_some_and(|own| own == name)
         {
             found.push(ExchangeEntry { seq, is_open, path });

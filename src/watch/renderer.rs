@@ -9,12 +9,17 @@ use rayon::{ThreadPool, ThreadPoolBuildError, ThreadPoolBuilder};
 use tokio::sync::{Mutex, oneshot};
 use tokio::time::{Instant, sleep_until};
 
+use crate::record::lower_priority;
+
 /// How many times as long as the last state took the next one waits: pages that follow take a tenth of a core.
 const REST: u32 = 9;
 
 /// The longest wait. After a state that takes more than 0.55 s this is less than nine times as long; then only the thread's low
 /// priority protects the recorder.
 const LONGEST_REST: Duration = Duration::from_secs(5);
+
+/// By how much the thread gives way: more than the one that writes recordings, which must not wait for pages.
+const PRIORITY: i32 = 10;
 
 /// The thread that renders.
 #[derive(Debug)]
@@ -31,7 +36,7 @@ impl Renderer {
     /// The system gives no thread.
     pub(super) fn start() -> Result<Self, ThreadPoolBuildError> {
         let named = ThreadPoolBuilder::new().num_threads(1).thread_name(|_| "recorder's page".into());
-        let pool = named.start_handler(|_| lower_priority()).panic_handler(|_| ()).build()?;
+        let pool = named.start_handler(|_| lower_priority(PRIORITY)).panic_handler(|_| ()).build()?;
         Ok(Self { pool, rest: Mutex::new(Instant::now()) })
     }
 
@@ -61,15 +66,6 @@ impl Renderer {
         made.await.ok()
     }
 }
-
-/// Linux has a priority for each thread. If it cannot be lowered, the rests remain.
-#[cfg(target_os = "linux")]
-fn lower_priority() {
-    rustix::process::nice(10).ok();
-}
-
-#[cfg(not(target_os = "linux"))]
-fn lower_priority() {}
 
 #[cfg(test)]
 mod tests {

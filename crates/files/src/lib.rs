@@ -107,10 +107,20 @@ pub fn make_private_folder(path: &Path) -> io::Result<()> {
 /// It cannot be opened or locked. It is not found, too, if it was removed before it was locked.
 pub fn lock_folder(folder: &Path) -> io::Result<Option<File>> {
     let lock = File::open(folder)?;
-    match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) if !has_name(&lock)? => Err(io::ErrorKind::NotFound.into()),
-        Ok(()) => Ok(Some(lock)),
-        Err(Errno::WOULDBLOCK) => Ok(None),
+    match try_lock(&lock)? {
+        true if !has_name(&lock)? => Err(io::ErrorKind::NotFound.into()),
+        locked => Ok(locked.then_some(lock)),
+    }
+}
+
+/// Locks a file or a folder for as long as it is open. Whether it could: another process may have locked it.
+///
+/// # Errors
+/// It cannot be locked at all.
+pub fn try_lock(file: &File) -> io::Result<bool> {
+    match flock(file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(true),
+        Err(Errno::WOULDBLOCK) => Ok(false),
         Err(error) => Err(error.into()),
     }
 }

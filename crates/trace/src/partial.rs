@@ -8,7 +8,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use anyclaude_files::{folder_of, has_name, is_temporary, make_private_folder};
+use anyclaude_files::{folder_of, has_name, is_temporary, make_private_folder, try_lock};
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::retry_on_intr;
 use serde::{Deserialize, Serialize};
@@ -248,10 +248,8 @@ fn lock(path: &Path) -> Result<Locked, TraceError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Locked::Gone),
         file => file.map_err(TraceError::io("read", path))?,
     };
-    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => {}
-        Err(rustix::io::Errno::WOULDBLOCK) => return Ok(Locked::InUse),
-        Err(error) => return Err(TraceError::io("lock", path)(error.into())),
+    if !try_lock(&file).map_err(TraceError::io("lock", path))? {
+        return Ok(Locked::InUse);
     }
     // While it was opened and locked, whoever wrote it may have removed it, or given it its final name.
     if is_at(&file, path).map_err(TraceError::io("read", path))? { Ok(Locked::Left(file)) } else { Ok(Locked::Gone) }

@@ -26,7 +26,7 @@ use super::import_error::ImportError;
 use super::importer::{Found, ImportedExchange, Importer, Passed, Source};
 use super::lines::{for_each_line, lines_of};
 use super::session_name;
-use crate::trace::{RecordedRequest, Timing, Trace, VERSION};
+use crate::trace::{AGENT_HEADER, RecordedRequest, SESSION_HEADER, Timing, Trace, VERSION};
 use crate::wire::MESSAGES_PATH;
 
 /// The importer.
@@ -154,8 +154,7 @@ fn headers_of(request: &Request) -> Map<String, Value> {
         betas.join(",")
     });
     let session = Some(request.session_id.clone());
-    let headers =
-        [("x-claude-code-session-id", session), ("x-claude-code-agent-id", request.agent_id.clone()), ("anthropic-beta", betas)];
+    let headers = [(SESSION_HEADER, session), (AGENT_HEADER, request.agent_id.clone()), ("anthropic-beta", betas)];
     headers.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?.into()))).collect()
 }
 

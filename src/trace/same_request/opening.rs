@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::clean::clean_item;
-use crate::trace::Trace;
+use crate::trace::{AGENT_HEADER, Trace};
 
 /// What all Messages requests of a conversation have in common, and one that the client makes beside it has not: who asked,
 /// whether there are tools, and the first message. Which tools there are changes in the middle of a conversation, as servers of
@@ -13,7 +13,7 @@ pub fn conversation_opening(trace: &Trace) -> Value {
     let has_tools = body["tools"].as_array().is_some_and(|tools| !tools.is_empty());
     let mut first = body["messages"][0].clone();
     clean_item("messages", &mut first, &mut |_| ());
-    json!([trace.request.headers.get("x-claude-code-agent-id"), has_tools, first])
+    json!([trace.request.headers.get(AGENT_HEADER), has_tools, first])
 }
 
 #[cfg(test)]

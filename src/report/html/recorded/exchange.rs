@@ -2,8 +2,6 @@
 
 use maud::{Markup, html};
 use serde_json::Value;
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
 use super::super::article::{side_by_side, timeline};
 use super::super::diff::SideBySide;
@@ -12,7 +10,7 @@ use super::lists::share;
 use super::long_text::long_text;
 use crate::replay::last_user_turn;
 use crate::report::units::{count, duration, grouped, percent};
-use crate::trace::{SpelledText, Trace, messages_request, spelled_texts, streamed_arguments};
+use crate::trace::{SpelledText, Trace, came_at, messages_request, spelled_texts, streamed_arguments};
 
 /// What a page shows of an exchange.
 pub(crate) struct FollowedExchange {
@@ -70,7 +68,7 @@ pub(crate) fn exchange_part(exchange: &FollowedExchange) -> Markup {
             strong { (state(trace.outcome, *is_open)) } " "
             code { (trace.request.method) " " (trace.request.path) } " → " (trace.response.status)
             @if let Some(model) = model(trace) { ", " (model) }
-            @if let Ok(time) = OffsetDateTime::parse(&trace.recorded_at, &Rfc3339) {
+            @if let Some(time) = came_at(trace) {
                 ", " time datetime=(trace.recorded_at) { (moment(time)) }
             }
         }
