@@ -12,7 +12,7 @@ use axum::routing::post;
 use futures::stream;
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep_until};
 
 use crate::support::demo::{session, write_trace};
 use crate::support::listen;
@@ -230,13 +230,16 @@ fn workers() -> String {
             let block = json!({"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}});
             let stop = json!({"type": "message_delta", "delta": {"stop_reason": "end_turn", "stop_sequence": null},
                 "usage": {"output_tokens": TOKENS}});
-            let mut events = vec![(Duration::ZERO, start), (Duration::ZERO, block), (TTFT, token.clone())];
-            events.extend((1..TOKENS).map(|_| (TPOT, token.clone())));
+            // Each event has a time of its own, so that a timer's delay is not added to all that come after.
+            let began = Instant::now();
+            let last = began + TTFT + TPOT * (TOKENS - 1);
+            let mut events = vec![(began, start), (began, block)];
+            events.extend((0..TOKENS).map(|nth| (began + TTFT + TPOT * nth, token.clone())));
             let ends = [json!({"type": "content_block_stop", "index": 0}), stop, json!({"type": "message_stop"})];
-            events.extend(ends.map(|event| (Duration::ZERO, event)));
+            events.extend(ends.map(|event| (last, event)));
             let frames = stream::unfold((events.into_iter(), worker), |(mut events, worker)| async move {
-                let (wait, event) = events.next()?;
-                sleep(wait).await;
+                let (due, event) = events.next()?;
+                sleep_until(due).await;
                 let frame = format!("event: {}\ndata: {event}\n\n", event["type"].as_str().unwrap());
                 Some((Ok::<_, std::io::Error>(Bytes::from(frame)), (events, worker)))
             });
