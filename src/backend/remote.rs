@@ -67,6 +67,10 @@ impl RemoteBackend {
     pub async fn within(base_url: &str, limits: TimeLimits) -> Result<Self, BackendError> {
         let client = http::client(base_url, limits)?;
         let address = base_url.trim_end_matches('/').to_owned();
+        if address.ends_with("/v1") {
+            let reason = "a base URL of the Messages API ends before /v1, with which the paths of its requests begin".to_owned();
+            return Err(BackendError::Unusable { address, reason });
+        }
         let headers = headers_from_env().map_err(|reason| BackendError::Unusable { address: address.clone(), reason })?;
         let health = client.get(format!("{address}/health")).headers(headers.clone()).send().await;
         let unreachable = |error| BackendError::Unreachable { address: address.clone(), reason: root_cause(&error) };
@@ -288,6 +292,7 @@ mod tests {
         for (url, reason) in [
             ("127.0.0.1:8081", "127.0.0.1:8081: not a URL (relative URL without a base): it should start with http://"),
             ("ftp://example.org", "ftp://example.org: not a URL that starts with http:// or https://"),
+            ("http://example.org/v1/", "http://example.org/v1: a base URL of the Messages API ends before /v1"),
         ] {
             let error = RemoteBackend::new(url).await.err().unwrap().to_string();
             assert!(error.starts_with(reason), "{error}");

@@ -17,6 +17,9 @@ use crate::trace::redact::Redactor;
 /// How long connecting may take. Answers have no time limit.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
 
+/// How a base URL may begin.
+const SCHEMES: [&str; 2] = ["http://", "https://"];
+
 /// Where requests are forwarded to: any base URL. It is displayed without credentials.
 #[derive(Clone, Debug)]
 pub struct Upstream {
@@ -36,9 +39,12 @@ impl Upstream {
     pub fn parse(given: &str) -> Result<Self, RecordError> {
         let shown = Redactor::default().text(given).into_owned();
         let refuse = |reason: &str| RecordError::Upstream { given: shown.clone(), reason: reason.to_owned() };
-        let base = Url::parse(given).map_err(|e| refuse(&e.to_string()))?;
-        if !matches!(base.scheme(), "http" | "https") {
+        if !SCHEMES.iter().any(|scheme| given.starts_with(scheme)) {
             return Err(refuse("it must begin with http:// or https://"));
+        }
+        let base = Url::parse(given).map_err(|e| refuse(&e.to_string()))?;
+        if base.path().trim_end_matches('/').ends_with("/v1") {
+            return Err(refuse("it must end before /v1, with which the clients' own paths begin"));
         }
         if base.query().is_some() || base.fragment().is_some() {
             return Err(refuse("a base URL has no query and no fragment"));
@@ -166,13 +172,15 @@ mod tests {
 
     #[test]
     fn anything_but_a_base_url_is_refused_with_the_next_step() {
-        let others = ["", "localhost:8081", "ftp://x", "http://", "http://x/?a=b"];
+        let others = ["", "localhost:8081", "host/v1", "ftp://x", "http://", "http://x/?a=b", "http://x/api/v1/"];
         insta::assert_snapshot!(others.map(|text| Upstream::parse(text).unwrap_err().to_string()).join("\n"), @"
-        : relative URL without a base; give a base URL like https://api.anthropic.com or http://127.0.0.1:8081
+        : it must begin with http:// or https://; give a base URL like https://api.anthropic.com or http://127.0.0.1:8081
         localhost:8081: it must begin with http:// or https://; give a base URL like https://api.anthropic.com or http://127.0.0.1:8081
+        host/v1: it must begin with http:// or https://; give a base URL like https://api.anthropic.com or http://127.0.0.1:8081
         ftp://x: it must begin with http:// or https://; give a base URL like https://api.anthropic.com or http://127.0.0.1:8081
         http://: empty host; give a base URL like https://api.anthropic.com or http://127.0.0.1:8081
         http://x/?a=b: a base URL has no query and no fragment; give a base URL like https://api.anthropic.com or http://127.0.0.1:8081
+        http://x/api/v1/: it must end before /v1, with which the clients' own paths begin; give a base URL like https://api.anthropic.com or http://127.0.0.1:8081
         ");
     }
 

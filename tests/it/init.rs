@@ -25,6 +25,7 @@ fn init_writes_what_is_missing_and_keeps_what_is_there() {
       anyclaude --record -- -p "Read README.md and tell me what this project is" --allowedTools Read
       anyclaude trace scrub --keep-turns --out ci/traces traces/
       anyclaude replay ci/traces --snapshots ci/traces/snapshots --update
+      git add .gitignore anyclaude.toml .github/workflows/anyclaude.yml .gitlab-ci.yml ci/traces && git commit -m "Replay Claude Code's tool calls"
     "#);
     assert_eq!(sandbox.read(".gitignore"), "target\n*.snap.new\n/traces/\n");
     assert!(sandbox.read(".github/workflows/anyclaude.yml").contains("uses: me/anyclaude/.github/actions/replay@v0.1.0\n"));

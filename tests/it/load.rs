@@ -154,6 +154,8 @@ fn requests_come_in_one_way() {
     for wrong in [&[][..], &["--rate", "1", "--as-recorded"], &["--concurrency", "2", "--speed", "2"], &["--find-rate", "1"]] {
         load(&sandbox, &server, wrong).exits(2);
     }
+    let missing = load(&sandbox, &server, &[]).exits(2).stderr;
+    assert!(missing.contains("--concurrency <N>|--rate <PER_S>|--as-recorded|--find-rate <PER_S>"), "{missing}");
     let two = ["--concurrency", "1", "--backend", "http://127.0.0.1:9"];
     insta::assert_snapshot!(load(&sandbox, &server, &two).refusal(), @"exit 2: error: --backend: several; this command takes one");
 }

@@ -69,7 +69,8 @@ pub(super) fn run(args: InitArgs) -> Result<ExitCode, CliError> {
         say(format_args!("{file} stays as it is: {next}"));
     }
     let there = if elsewhere { format!("  cd {}\n", folder.display()) } else { String::new() };
-    print(&NEXT.replace("{there}", &there))?;
+    let files: Vec<&str> = done.iter().map(|done| &*done.file).filter(|file| !file.starts_with("ci/traces")).collect();
+    print(&NEXT.replace("{there}", &there).replace("{files}", &files.join(" ")))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -79,6 +80,7 @@ Next:
 {there}  anyclaude --record -- -p \"Read README.md and tell me what this project is\" --allowedTools Read
   anyclaude trace scrub --keep-turns --out ci/traces traces/
   anyclaude replay ci/traces --snapshots ci/traces/snapshots --update
+  git add {files} ci/traces && git commit -m \"Replay Claude Code's tool calls\"
 ";
 
 #[cfg(test)]

@@ -60,9 +60,10 @@ pub(crate) struct LoadArgs {
 
 /// When requests come: one of them.
 #[derive(clap::Args, Debug)]
+#[command(group(clap::ArgGroup::new("pattern").required(true)))]
 pub(crate) struct PatternArgs {
     /// So many conversations at once, each of which sends its next request when the last one is answered
-    #[arg(long, value_name = "N", group = "pattern", required_unless_present_any = ["rate", "as_recorded", "find_rate"])]
+    #[arg(long, value_name = "N", group = "pattern")]
     concurrency: Option<NonZeroUsize>,
 
     /// So many requests per second, of all shards together, whatever becomes of those before

@@ -34,7 +34,7 @@ pub(crate) struct ModelFolder {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ModelFolderError {
     /// The path is no folder.
-    #[error("{}: no such folder: a model folder in Hugging Face layout is needed", .0.display())]
+    #[error("{}: no such folder, and no model's name: those are OWNER/NAME, and tiny for the one in this program", .0.display())]
     NoFolder(PathBuf),
     /// The path could be a model's name, but no model of that name was pulled.
     #[error("{0}: no such folder, and no model of this name was pulled; get it with: anyclaude model pull {0}")]

@@ -36,7 +36,7 @@ pub(super) struct TraceExportArgs {
     /// For mooncake and weka: count in tokens of this model, with the prompt as its chat template renders it [default: a token
     /// for every four bytes of text]
     #[cfg(feature = "mlx")]
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR|NAME")]
     model: Option<PathBuf>,
 }
 
@@ -88,10 +88,12 @@ fn estimated_tokens(request: &MessagesRequest) -> Option<Vec<u32>> {
 /// Counts tokens as the model does that was named, if one was.
 #[cfg(feature = "mlx")]
 fn tokenizer(args: &TraceExportArgs) -> Result<Option<Box<CountTokens<'static>>>, CliError> {
+    use crate::cli::local_model;
     use crate::engine::text::{ChatTemplate, Tokenizer};
     let Some(model) = &args.model else { return Ok(None) };
-    let tokenizer = Tokenizer::load(model).map_err(CliError::input)?;
-    let template = ChatTemplate::load(model, &tokenizer).map_err(CliError::input)?;
+    let folder = local_model::find(model).map_err(CliError::input)?;
+    let tokenizer = Tokenizer::load(&folder).map_err(CliError::input)?;
+    let template = ChatTemplate::load(&folder, &tokenizer).map_err(CliError::input)?;
     Ok(Some(Box::new(move |request| template.render(request).and_then(|text| tokenizer.encode(&text)).ok())))
 }
 

@@ -105,7 +105,7 @@ fn a_key_that_no_header_can_carry_is_refused_by_its_variable() {
 #[cfg(feature = "mlx")]
 #[test]
 fn a_missing_model_is_one_line_with_the_way_out() {
-    insta::assert_snapshot!(Sandbox::new().run(&["--model", "absent", "--client", "sh"]).refusal(), @"exit 2: error: absent: no such folder: a model folder in Hugging Face layout is needed; name another with --model, or get one with: anyclaude model pull");
+    insta::assert_snapshot!(Sandbox::new().run(&["--model", "absent", "--client", "sh"]).refusal(), @"exit 2: error: absent: no such folder, and no model's name: those are OWNER/NAME, and tiny for the one in this program; name another with --model, or get one with: anyclaude model pull");
 }
 
 #[cfg(feature = "mlx")]

@@ -24,7 +24,7 @@ fn what_cannot_be_served_is_one_line_with_the_way_out() {
     let refusals = [&["--model", "absent"][..], &["--model", "model"], &["--model", MODEL, "--port", &port]];
     let refused = |arguments: &[&str]| sandbox.run(&[&["serve"], arguments].concat()).refusal();
     insta::assert_snapshot!(sandbox.portable(&refusals.map(refused).concat()), @"
-    exit 2: error: absent: no such folder: a model folder in Hugging Face layout is needed
+    exit 2: error: absent: no such folder, and no model's name: those are OWNER/NAME, and tiny for the one in this program
     exit 2: error: model/tokenizer.json is missing: the model folder is incomplete, get it again
     exit 3: error: 127.0.0.1:[port] is in use: stop what listens there, or choose another port with --port (0: any free one)
     ");

@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde_json::Value;
 
-use crate::cli::text::count;
+use crate::cli::text::{count, one_line};
 use crate::config::{ModelPrice, TokenPrice};
 use crate::wire::Usage;
 
@@ -17,22 +17,35 @@ pub(in crate::cli) type Prices = BTreeMap<String, ModelPrice>;
 pub(super) struct Bill {
     prices: Prices,
     dollars: f64,
-    /// Answers that have no cost here: no price of their model, or of a kind of their tokens, or no or not all token counts.
+    /// Answers that have no cost here.
     unknown: usize,
+    /// Why the first of them has none.
+    first_reason: String,
 }
 
 impl Bill {
     pub(super) fn new(prices: Prices) -> Self {
-        Self { prices, dollars: 0.0, unknown: 0 }
+        Self { prices, dollars: 0.0, unknown: 0, first_reason: String::new() }
     }
 
     /// Adds an answer. `usage`: `None` if its tokens are not all known.
     pub(super) fn add(&mut self, model: Option<&str>, usage: Option<&Usage>) {
-        let price = model.and_then(|model| self.price_of(model));
-        match price.zip(usage).and_then(|(price, usage)| cost(price, usage)) {
-            Some(dollars) => self.dollars += dollars,
-            None => self.unknown += 1,
+        match self.cost(model, usage) {
+            Ok(dollars) => self.dollars += dollars,
+            Err(reason) => {
+                self.unknown += 1;
+                if self.unknown == 1 {
+                    self.first_reason = reason;
+                }
+            }
         }
+    }
+
+    fn cost(&self, model: Option<&str>, usage: Option<&Usage>) -> Result<f64, String> {
+        let model = model.ok_or("no model was named")?;
+        let price = self.price_of(model).ok_or_else(|| format!("no price for {}", one_line(model)))?;
+        let usage = usage.ok_or("its tokens are not all known")?;
+        cost(price, usage).map_err(|reason| format!("{}: {reason}", one_line(model)))
     }
 
     /// The price under the model's name, or else under the longest beginning of it.
@@ -46,25 +59,25 @@ impl Bill {
     }
 }
 
-/// What an answer costs, in dollars; `None` if its prompt was not counted, or it has tokens of a kind without a price.
-fn cost(price: &ModelPrice, usage: &Usage) -> Option<f64> {
+/// What an answer costs, in dollars, or why that is not known.
+fn cost(price: &ModelPrice, usage: &Usage) -> Result<f64, String> {
     // No prompt is empty.
     if usage.prompt_tokens() == 0 {
-        return None;
+        return Err("the prompt's tokens were not counted".into());
     }
     let written = usage.cache_creation_input_tokens.unwrap_or(0);
     let hour = usage.extra.get("cache_creation").and_then(|kinds| kinds.get("ephemeral_1h_input_tokens"));
     let hour = hour.and_then(Value::as_u64).unwrap_or(0).min(written);
     let parts = [
-        (usage.input_tokens, Some(price.input)),
-        (usage.cache_read_input_tokens.unwrap_or(0), price.cache_read),
-        (written - hour, price.cache_write),
-        (hour, price.cache_write_1h),
-        (usage.output_tokens, Some(price.output)),
+        ("input", usage.input_tokens, Some(price.input)),
+        ("cache_read", usage.cache_read_input_tokens.unwrap_or(0), price.cache_read),
+        ("cache_write", written - hour, price.cache_write),
+        ("cache_write_1h", hour, price.cache_write_1h),
+        ("output", usage.output_tokens, Some(price.output)),
     ];
-    let dollars = |(tokens, price): (u64, Option<TokenPrice>)| match tokens {
-        0 => Some(0.0),
-        tokens => price.map(|price| price.of(tokens)),
+    let dollars = |(kind, tokens, price): (&str, u64, Option<TokenPrice>)| match tokens {
+        0 => Ok(0.0),
+        tokens => price.map(|price| price.of(tokens)).ok_or_else(|| format!("its price has no {kind}")),
     };
     parts.into_iter().map(dollars).sum()
 }
@@ -80,7 +93,7 @@ impl fmt::Display for Bill {
             _ => write!(f, ", ${:.2}", self.dollars)?,
         }
         if self.unknown > 0 {
-            write!(f, " and {} of unknown cost", count(self.unknown, "answer"))?;
+            write!(f, " and {} of unknown cost (the first: {})", count(self.unknown, "answer"), self.first_reason)?;
         }
         Ok(())
     }
@@ -132,7 +145,8 @@ pub(super) mod tests {
             (Some("large"), json!({"output_tokens": 9})),
             (None, usage),
         ];
-        insta::assert_snapshot!(bill(&answers), @", $0.0030 and 4 answers of unknown cost");
+        insta::assert_snapshot!(bill(&answers), @", $0.0030 and 4 answers of unknown cost (the first: no price for other)");
+        assert_eq!(bill(&answers[2..3]), ", $0.0000 and 1 answer of unknown cost (the first: small: its price has no cache_read)");
         assert_eq!(Bill::new(Prices::new()).to_string(), "");
     }
 }
