@@ -10,7 +10,7 @@ use crate::wire::MessagesRequest;
 /// conversation begin alike.
 #[derive(Clone, Debug)]
 pub(super) struct PackedRequest {
-    packed: Vec<u8>,
+    packed: Box<[u8]>,
     /// The length of the JSON, in bytes.
     length: usize,
     dictionary: Arc<Vec<u8>>,
@@ -25,8 +25,9 @@ impl PackedRequest {
         let dictionary = first.map_or_else(|| Arc::new(json.clone()), |first| Arc::clone(&first.dictionary));
         // The fastest level: what the dictionary has costs nothing at any.
         let packed = Compressor::with_dictionary(1, &dictionary).and_then(|mut compressor| compressor.compress(&json));
-        // Fails only where memory cannot be had, which ends the process anyway.
-        Self { packed: packed.expect("bytes in memory are compressed"), length, dictionary }
+        // Fails only where memory cannot be had, which ends the process anyway. The compressor leaves room for bytes that compress
+        // badly; as a box, they take what they need.
+        Self { packed: packed.expect("bytes in memory are compressed").into_boxed_slice(), length, dictionary }
     }
 
     /// The request again.
