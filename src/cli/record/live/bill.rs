@@ -146,7 +146,10 @@ pub(super) mod tests {
             (None, usage),
         ];
         insta::assert_snapshot!(bill(&answers), @", $0.0030 and 4 answers of unknown cost (the first: no price for other)");
-        assert_eq!(bill(&answers[2..3]), ", $0.0000 and 1 answer of unknown cost (the first: small: its price has no cache_read)");
+        assert_eq!(
+            bill(&answers[2..3]),
+            ", $0.0000 and 1 answer of unknown cost (the first: small: its price has no cache_read)"
+        );
         assert_eq!(Bill::new(Prices::new()).to_string(), "");
     }
 }

@@ -188,7 +188,10 @@ mod tests {
         let complete = ExchangeOutcome::Complete;
         assert_eq!(answer("/v1/messages", 200, complete, usage(50)), ", $0.0013");
         // A chat stream that was not asked for its usage.
-        assert_eq!(answer("/v1/chat/completions", 200, complete, None), ", $0.0013 and 1 answer of unknown cost (the first: its tokens are not all known)");
+        assert_eq!(
+            answer("/v1/chat/completions", 200, complete, None),
+            ", $0.0013 and 1 answer of unknown cost (the first: its tokens are not all known)"
+        );
         // One that was cut off has said the tokens of its beginning.
         let cut = answer("/v1/messages", 200, ExchangeOutcome::ClientClosed, usage(1));
         assert_eq!(cut, ", $0.0013 and 2 answers of unknown cost (the first: its tokens are not all known)");
