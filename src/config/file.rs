@@ -119,6 +119,7 @@ pub(super) fn explain(reason: &str) -> String {
     let Some((found, known)) = unknown(reason) else { return reason.replace('\n', " ") };
     let nearest = known.iter().map(|name| (strsim::jaro_winkler(found, name), *name)).max_by(|a, b| a.0.total_cmp(&b.0));
     let kind = if reason.contains("field") { "key" } else { "value" };
+    let found = found.replace('\n', "\\n");
     match nearest {
         Some((likeness, name)) if likeness > 0.7 => format!("unknown {kind} `{found}`; did you mean `{name}`?"),
         _ => format!("unknown {kind} `{found}`; there are {}", known.join(", ")),
@@ -179,6 +180,8 @@ mod tests {
         ] {
             assert_eq!(error(name, text), expected);
         }
+        let two_lines = error(".anyclauderc.json", "{\"a\\nb\": 1}");
+        assert!(two_lines.starts_with(r".anyclauderc.json:1:7: unknown key `a\nb`; there are mode"), "{two_lines}");
         let far = error("anyclaude.toml", "zzzz = 1");
         assert!(far.starts_with("anyclaude.toml:1:1: unknown key `zzzz`; there are mode, model, base_url, port"), "{far}");
     }

@@ -3,7 +3,8 @@
 use serde_json::Value;
 
 /// The text of one JSON object, followed to its end. Text after the object is dropped: some servers repeat the arguments when the
-/// call ends.
+/// call ends. Line breaks and other control characters in its strings, which JSON does not allow, are escaped: some models write
+/// them, and what they mean is clear.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct CallArguments {
     progress: JsonProgress,
@@ -41,14 +42,18 @@ impl CallArguments {
         if self.is_complete() {
             return;
         }
-        for (at, character) in piece.char_indices() {
+        for character in piece.chars() {
+            if self.progress.is_in_string() && character.is_ascii_control() && character != '\u{7f}' {
+                let quoted = Value::from(character.to_string()).to_string();
+                self.held.push_str(&quoted[1..quoted.len() - 1]);
+            } else {
+                self.held.push(character);
+            }
             self.progress = self.progress.after(character);
             if self.is_complete() {
-                self.held.push_str(&piece[..at + character.len_utf8()]);
                 return;
             }
         }
-        self.held.push_str(piece);
     }
 
     /// Whether nothing but white space has come.
@@ -85,6 +90,10 @@ impl CallArguments {
 }
 
 impl JsonProgress {
+    fn is_in_string(self) -> bool {
+        matches!(self, Self::InObject { string: StringState::Inside, .. })
+    }
+
     fn after(self, character: char) -> Self {
         use StringState::{Escaped, Inside, Outside};
         match self {
@@ -117,6 +126,7 @@ mod tests {
             (vec!["{\"a\":[{}]}", "{\"a\":[{}]}"], "{\"a\":[{}]}", true),
             (vec!["", " ", "{}"], " {}", true),
             (vec!["{}\n", "  "], "{}", true),
+            (vec!["{\n\"a\": \"b\n", "\u{1}c\"}"], "{\n\"a\": \"b\\n\\u0001c\"}", true),
             (vec!["{\"a\": 1"], "{\"a\": 1", false),
             (vec!["null"], "", false),
             (vec![""], "", false),

@@ -146,10 +146,13 @@ impl Assembler {
     /// The whole message.
     ///
     /// # Errors
-    /// The stream ended early, or an answer that was not cut has a tool call whose arguments are no JSON.
+    /// The stream ended early, or an answer that was neither cut nor refused has a tool call whose arguments are no JSON.
     pub fn finish(self) -> Result<Message, AssembleError> {
         let mut message = self.message.filter(|_| self.stopped).ok_or(AssembleError::NoStop)?;
-        let is_cut = message.stop_reason.as_ref().is_some_and(StopReason::cuts);
+        let is_cut = message
+            .stop_reason
+            .as_ref()
+            .is_some_and(|reason| reason.cuts() || matches!(reason, StopReason::Other(reason) if reason == StopReason::REFUSAL));
         if let Some(ContentBlock::ToolUse { input, .. }) = message.content.last_mut()
             && is_cut
             && self.json.is_empty()
@@ -242,7 +245,7 @@ mod tests {
                 stop,
             ])
         };
-        for reason in ["max_tokens", "model_context_window_exceeded"] {
+        for reason in ["max_tokens", "model_context_window_exceeded", "refusal"] {
             let content = serde_json::to_value(call(reason).unwrap().content).unwrap();
             assert_eq!(content[0]["input"], json!("{\"command\": \"rm -rf /"));
         }

@@ -73,6 +73,9 @@ pub enum StopReason {
 }
 
 impl StopReason {
+    /// What a classifier has ended, at whatever place.
+    pub const REFUSAL: &str = "refusal";
+
     /// Whether the answer was cut before the model ended it, so that its last tool call may be unfinished.
     pub fn cuts(&self) -> bool {
         match self {

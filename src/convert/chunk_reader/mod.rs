@@ -191,11 +191,22 @@ impl ChunkReader {
         }
     }
 
-    /// Clients run tools only if the stop reason is `tool_use`, so an answer with calls has it, whatever the server says.
+    /// Clients run tools only if the stop reason is `tool_use`, so an answer with calls has it, whatever the server says. Calls that
+    /// are broken must not be run, so an answer with one was cut, whatever the server says: clients ask again then.
     fn stop_reason(&self) -> StopReason {
-        match self.finish_reason.as_deref() {
+        let said = self.finish_reason.as_deref();
+        let broken = self.content.broken_calls().next();
+        match said {
             Some("length") => StopReason::MaxTokens,
-            Some("content_filter") => StopReason::Other("refusal".into()),
+            Some("content_filter") => StopReason::Other(StopReason::REFUSAL.into()),
+            _ if broken.is_some() => {
+                tracing::warn!(
+                    tool = broken,
+                    finish_reason = said,
+                    "a call ended with arguments that are no JSON object: it counts as cut"
+                );
+                StopReason::MaxTokens
+            }
             _ if self.content.has_calls() => StopReason::ToolUse,
             _ => StopReason::EndTurn,
         }

@@ -259,6 +259,20 @@ fn why_it_stopped_is_told() {
 }
 
 #[test]
+fn a_call_that_is_no_object_at_its_end_counts_as_cut() {
+    let call = |arguments: &str| call(json!(0), json!("c"), json!("Read"), json!(arguments));
+    for arguments in ["{\"pa", "{'path': 1}", "[1]", "a.txt", "{\"a\": \"\\\u{1}\"}"] {
+        for (said, reason) in [("tool_calls", "max_tokens"), ("stop", "max_tokens"), ("content_filter", "refusal")] {
+            let (content, found, _) = message(&[call(arguments), finish(said)]);
+            assert_eq!((&content[0]["name"], found.as_str()), (&json!("Read"), reason), "{arguments}");
+        }
+    }
+    for arguments in ["", " ", "{}", "null"] {
+        assert_eq!(message(&[call(arguments), finish("stop")]).1, "tool_use", "{arguments}");
+    }
+}
+
+#[test]
 fn an_error_in_mid_stream_closes_the_block_and_ends_the_answer() {
     let error = json!({"id": "gen-1", "provider": "x", "error": {"code": 502, "message": "Provider disconnected"},
                        "choices": [{"index": 0, "delta": {"content": ""}, "finish_reason": "error"}]});

@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 use self::call_name::ToolNames;
 use super::call_arguments::CallArguments;
 use crate::wire::openai::CallDelta;
-use crate::wire::{ContentWriter, StreamEvent, random_id};
+use crate::wire::{ContentWriter, StreamEvent, from_json, random_id};
 
 /// Takes the content of one chat answer piece by piece and emits it as content block events.
 #[derive(Debug, Default)]
@@ -48,6 +48,15 @@ struct QueuedCall {
     arguments: CallArguments,
     /// Whether its content block was started.
     started: bool,
+    /// The arguments that were passed on.
+    passed_on: String,
+}
+
+impl QueuedCall {
+    /// Whether what was passed on is a call's arguments: an object, or nothing.
+    fn is_valid(&self) -> bool {
+        self.passed_on.trim().is_empty() || from_json::<Map<String, Value>>(self.passed_on.as_bytes()).is_ok()
+    }
 }
 
 impl ContentQueue {
@@ -148,7 +157,9 @@ impl ContentQueue {
             self.emit_first();
             if let Some(QueuedPart::Call(at)) = self.parts.front() {
                 let call = &mut self.calls[*at];
-                self.writer.tool_input(&call.arguments.finish());
+                let rest = call.arguments.finish();
+                self.writer.tool_input(&rest);
+                call.passed_on.push_str(&rest);
                 if !call.started {
                     tracing::warn!(id = call.id, "a tool call without a name was dropped: no client could run it");
                 }
@@ -161,6 +172,11 @@ impl ContentQueue {
     /// Whether the events so far include a tool call.
     pub(crate) fn has_calls(&self) -> bool {
         self.calls.iter().any(|call| call.started)
+    }
+
+    /// The calls that were passed on without being an object at their end, by the names of their tools. No client must run them.
+    pub(crate) fn broken_calls(&self) -> impl Iterator<Item = &str> {
+        self.calls.iter().filter(|call| call.started && !call.is_valid()).map(|call| call.name.as_str())
     }
 
     /// Passes on what the first part holds.
@@ -189,7 +205,9 @@ impl ContentQueue {
             let id = unused_id(call.id.clone(), &mut self.used_ids);
             self.writer.start_tool_use(id, call.name.clone());
         }
-        self.writer.tool_input(&call.arguments.take());
+        let arguments = call.arguments.take();
+        self.writer.tool_input(&arguments);
+        call.passed_on.push_str(&arguments);
     }
 
     fn close_first(&mut self) {

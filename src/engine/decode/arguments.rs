@@ -74,45 +74,59 @@ impl ArgumentReader for QuotedReader {
 }
 
 /// Takes the complete characters and escapes of a JSON string, up to and including its closing quote. Returns them decoded, and
-/// whether the closing quote was there.
+/// whether the closing quote was there. Each is decoded by itself, so that the text is the same however it is split: a faulty
+/// escape stays as it was written, and changes no other.
 fn read_quoted(held: &mut String) -> (String, bool) {
-    let mut length = 0;
-    let bytes = held.as_bytes();
+    let (mut read, mut rest) = (String::with_capacity(held.len()), held.as_str());
     let mut end = false;
-    while let Some(byte) = bytes.get(length) {
-        let step = match byte {
-            b'"' => {
-                end = true;
-                break;
-            }
-            b'\\' if opens_pair(&bytes[length..]) => 12,
-            b'\\' if bytes.get(length + 1) == Some(&b'u') => 6,
-            b'\\' => 2,
-            _ => 1,
-        };
-        if length + step > bytes.len() {
-            break;
+    while let Some(next) = rest.chars().next()
+        && !end
+    {
+        let Some(length) = (if next == '\\' { escape_length(rest) } else { Some(next.len_utf8()) }) else { break };
+        let (taken, behind) = rest.split_at(length);
+        match next {
+            '"' => end = true,
+            '\\' => read.push_str(&serde_json::from_str::<String>(&format!("\"{taken}\"")).unwrap_or_else(|_| taken.to_owned())),
+            _ => read.push(next),
         }
-        length += step;
+        rest = behind;
     }
-    while !held.is_char_boundary(length) {
-        length -= 1;
-    }
-    let rest = held.split_off(length);
-    let raw = std::mem::replace(held, rest);
-    if end {
-        held.drain(..1);
-    }
-    // Invalid escapes stay as they were written.
-    let quoted = format!("\"{}\"", raw.replace('\n', "\\n").replace('\r', "\\r").replace('\t', "\\t"));
-    (serde_json::from_str(&quoted).unwrap_or(raw), end)
+    held.drain(..held.len() - rest.len());
+    (read, end)
 }
 
-/// Whether this is `\ud8…` and what follows is, or could become, the second half of the surrogate pair.
-fn opens_pair(bytes: &[u8]) -> bool {
-    let first = matches!(bytes, [b'\\', b'u', b'd' | b'D', b'8' | b'9' | b'a' | b'A' | b'b' | b'B', ..]);
-    let second = bytes.iter().skip(6).zip(b"\\ud").all(|(byte, wanted)| byte.eq_ignore_ascii_case(wanted));
-    first && second
+/// The length of the escape that this text begins with, in bytes; of a faulty one, how much of it no string would have. `None`: its
+/// end has not arrived. Both halves of a surrogate pair are one escape.
+fn escape_length(text: &str) -> Option<usize> {
+    let marked = text[1..].chars().next()?;
+    if marked != 'u' {
+        return Some(1 + marked.len_utf8());
+    }
+    let is_hex = |byte: Option<&u8>| byte.map(u8::is_ascii_hexdigit);
+    let code = &text.as_bytes()[2..];
+    for at in 0..4 {
+        if !is_hex(code.get(at))? {
+            return Some(2);
+        }
+    }
+    let is_first_half = matches!(code, [b'd' | b'D', b'8' | b'9' | b'a' | b'A' | b'b' | b'B', ..]);
+    if !is_first_half {
+        return Some(6);
+    }
+    let second: [fn(&u8) -> bool; 6] = [
+        |byte| *byte == b'\\',
+        |byte| *byte == b'u',
+        |byte| matches!(byte, b'd' | b'D'),
+        |byte| matches!(byte, b'c'..=b'f' | b'C'..=b'F'),
+        u8::is_ascii_hexdigit,
+        u8::is_ascii_hexdigit,
+    ];
+    for (at, fits) in second.iter().enumerate() {
+        if !fits(code.get(4 + at)?) {
+            return Some(6);
+        }
+    }
+    Some(12)
 }
 
 /// The text as the inside of a JSON string.
@@ -134,23 +148,37 @@ mod tests {
         }
     }
 
+    /// What the string at the beginning of a text holds, if so many characters come at once; whether it ended, and what is behind it.
+    fn read_in_steps(text: &str, step: usize) -> (String, bool, String) {
+        let mut reader = QuotedReader::default();
+        let (mut held, mut read, mut done) = (String::new(), String::new(), false);
+        for characters in text.chars().collect::<Vec<_>>().chunks(step) {
+            held.extend(characters);
+            if !done && !held.is_empty() {
+                let (text, end) = reader.read(&mut held);
+                read.push_str(&text);
+                done = end;
+            }
+        }
+        (read, done, held)
+    }
+
     #[test]
     fn a_quoted_object_is_decoded_however_it_is_split() {
         let object = json!({"a": "é🙂\"\\\n", "b": [1, {}]}).to_string();
         let with_escapes = json!(object).to_string().replace('🙂', "\\ud83d\\ude42").replace('é', "\\u00e9");
         let whole = format!("{with_escapes}}}");
         for step in 1..whole.len() {
-            let mut reader = QuotedReader::default();
-            let (mut held, mut read, mut done) = (String::new(), String::new(), false);
-            for c in whole.chars().collect::<Vec<_>>().chunks(step) {
-                held.extend(c);
-                if !done && !held.is_empty() {
-                    let (text, end) = reader.read(&mut held);
-                    read.push_str(&text);
-                    done = end;
-                }
-            }
-            assert_eq!((read, done, held.as_str()), (object.clone(), true, "}"), "{step}");
+            assert_eq!(read_in_steps(&whole, step), (object.clone(), true, "}".into()), "{step}");
+        }
+    }
+
+    #[test]
+    fn what_no_string_may_have_stays_and_changes_nothing_else() {
+        let written = "\"\\\"\u{0}\\q\\u12é\\n\\ud83d\\ud83d\\ude42\\\\\"}";
+        for step in 1..written.len() {
+            let read = "\"\u{0}\\q\\u12é\n\\ud83d🙂\\".to_owned();
+            assert_eq!(read_in_steps(written, step), (read, true, "}".into()), "{step}");
         }
     }
 }
