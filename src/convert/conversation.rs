@@ -10,7 +10,7 @@ use super::{Dialect, Omitted};
 use crate::wire::openai::{
     AssistantMessage, CallKind, ChatContent, ChatFile, ChatMessage, ChatToolCall, ContentPart, FunctionCall, ImageUrl,
 };
-use crate::wire::{Content, ContentBlock, InputMessage, MessagesRequest, Role, System, ToolChange};
+use crate::wire::{Content, ContentBlock, InputMessage, MessagesRequest, Role, System, ToolChange, reminder};
 
 /// The chat messages converted so far.
 pub(crate) struct Conversation<'a> {
@@ -61,7 +61,15 @@ impl<'a> Conversation<'a> {
                     self.messages.push(ChatMessage::System { content: text.into(), extra: Map::new() });
                 }
             }
-            Role::System => self.user(blocks),
+            Role::System => {
+                let mut parts = self.parts("system", blocks);
+                for part in &mut parts {
+                    if let ContentPart::Text { text, .. } = part {
+                        *text = reminder(text);
+                    }
+                }
+                self.add_user_parts(parts);
+            }
         }
     }
 

@@ -23,6 +23,7 @@ mod nullable;
 #[allow(missing_docs, reason = "the protocol's own names")]
 pub mod openai;
 mod output_format;
+mod reminder;
 #[allow(missing_docs, reason = "the protocol's own names")]
 mod request;
 #[allow(missing_docs, reason = "the protocol's own names")]
@@ -48,6 +49,7 @@ pub(crate) use frames::{EventTooLarge, Frame, Splitter};
 pub use id::random_id;
 pub use logprobs::{TokenLogprob, TopLogprob, TopLogprobs};
 pub use output_format::OutputFormat;
+pub(crate) use reminder::reminder;
 pub use request::{CountTokensRequest, ENGINE_FIELDS, InputMessage, MessagesRequest, Role, System, Tool, ToolChoice};
 pub use response::{Message, StopReason, Usage, percent_of, total_tokens};
 pub use sse::encode_event;

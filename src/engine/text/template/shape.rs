@@ -7,6 +7,7 @@ use crate::engine::text::python;
 use crate::engine::text::template_traits::{
     ArgumentShape, Calls, LateSystem, Results, SystemPrompt, TemplateTraits, TextBeforeCalls, ThoughtsBeforeCalls, TurnOrder,
 };
+use crate::wire::reminder;
 
 /// The role of the model's messages.
 const ASSISTANT: &str = "assistant";
@@ -41,9 +42,10 @@ fn put_system_into_first_user(messages: &mut Vec<TemplateMessage>) {
     messages[0] = TemplateMessage::User(first);
 }
 
+/// The template refuses such a message, or does not show it.
 fn system_to_user(message: &mut TemplateMessage) {
     if let TemplateMessage::System(text) = message {
-        *message = TemplateMessage::User(std::mem::take(text));
+        *message = TemplateMessage::User(reminder(text));
     }
 }
 
