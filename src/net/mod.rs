@@ -2,15 +2,30 @@
 
 pub(crate) mod bounds;
 
+use std::io;
 use std::net::IpAddr;
 
 use reqwest::Url;
+use tokio::net::TcpStream;
 
 /// Whether a URL is on this machine. Then the proxy in the environment must not be used.
 pub(crate) fn is_loopback(url: &Url) -> bool {
     // IPv6 addresses are in brackets.
     let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
     host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+/// Whether something listens where a URL of this machine points. Of other machines that is not asked: there may be a proxy before
+/// them.
+///
+/// # Errors
+/// Connecting fails.
+pub(crate) async fn check_listening(url: &str) -> io::Result<()> {
+    let Some(url) = Url::parse(url).ok().filter(is_loopback) else { return Ok(()) };
+    match (url.host_str(), url.port_or_known_default()) {
+        (Some(host), Some(port)) => TcpStream::connect((host.trim_matches(['[', ']']), port)).await.map(drop),
+        _ => Ok(()),
+    }
 }
 
 /// The first cause of an error, which reqwest's own text leaves out.

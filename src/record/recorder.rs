@@ -57,8 +57,17 @@ impl Recorder {
             io::ErrorKind::AddrInUse => RecordError::PortInUse { port },
             _ => RecordError::Bind { port, source },
         })?;
+        let upstreams = upstreams.into();
+        let own_port = listener.local_addr().map_err(|source| RecordError::Bind { port, source })?.port();
+        if let Some(route) = upstreams.routes().iter().find(|route| route.upstream.is_at(own_port)) {
+            // Each request would come back to it, and be recorded, without end.
+            return Err(RecordError::Upstream {
+                given: route.to_string(),
+                reason: "this recorder itself listens there".to_owned(),
+            });
+        }
         let with_client = |route: &UpstreamRoute| route.upstream.client().map(|client| (route.clone(), client));
-        let routes = upstreams.into().routes().iter().map(with_client).collect::<Result<_, reqwest::Error>>()?;
+        let routes = upstreams.routes().iter().map(with_client).collect::<Result<_, reqwest::Error>>()?;
         let (notices, receiver) = mpsc::unbounded_channel();
         let writer = TraceWriter::start(notices.clone(), redactor.clone()).map_err(RecordError::Thread)?;
         let open = Arc::new(Semaphore::new(MAX_OPEN as usize));

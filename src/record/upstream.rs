@@ -97,6 +97,11 @@ impl Upstream {
         is_loopback(&self.base)
     }
 
+    /// Whether the upstream is what listens on a port of this machine.
+    pub(super) fn is_at(&self, port: u16) -> bool {
+        self.is_loopback() && self.base.port_or_known_default() == Some(port)
+    }
+
     /// A client that changes nothing: it follows no redirects, decompresses nothing and sets no time limit on answers.
     pub(super) fn client(&self) -> Result<reqwest::Client, reqwest::Error> {
         let builder = reqwest::Client::builder()

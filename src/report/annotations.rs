@@ -19,6 +19,11 @@ pub fn annotations(problems: &[Problem], shown_path: impl Fn(&Path) -> String) -
     out
 }
 
+/// The annotation of what has ended a replay before it had a report.
+pub fn ended_by(error: &str) -> String {
+    command(&[("title", "anyclaude replay")], error)
+}
+
 fn annotation(problem: &Problem, shown_path: impl Fn(&Path) -> String) -> String {
     let title = format!("{}: {}", problem.kind, problem.name);
     let file = problem.file.as_deref().map(shown_path);

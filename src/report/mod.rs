@@ -28,7 +28,7 @@ mod testing;
 pub(crate) mod units;
 mod words;
 
-pub use annotations::annotations;
+pub use annotations::{annotations, ended_by};
 pub use backends::{Backends, ExchangeAnswers, NamedReport, SharedAnswer};
 pub use baseline::{Baseline, Comparison, Limits, Speed, SpeedVerdict};
 pub use budget::{Budget, BudgetResult, Budgets, budget_results};

@@ -52,6 +52,7 @@ fn action(name: &str) -> Result<String, String> {
 pub(super) fn run(args: InitArgs) -> Result<ExitCode, CliError> {
     let InitArgs { folder, mode, model, github, gitlab } = args;
     let ci = github.map(Ci::GitHub).into_iter().chain(gitlab.then_some(Ci::GitLab)).collect();
+    let has_model = model.is_some();
     let elsewhere = folder != Path::new(".");
     let done = Project { folder: folder.clone(), mode, model, ci }.prepare().map_err(CliError::input)?;
     let mut text = String::new();
@@ -70,6 +71,11 @@ pub(super) fn run(args: InitArgs) -> Result<ExitCode, CliError> {
     }
     let there = if elsewhere { format!("  cd {}\n", folder.display()) } else { String::new() };
     let files: Vec<&str> = done.iter().map(|done| &*done.file).filter(|file| !file.starts_with("ci/traces")).collect();
+    if has_model {
+        say(
+            "replay asks tiny, the model in this program, here as in CI; another one needs --model here and `model` in the CI job",
+        );
+    }
     print(&NEXT.replace("{there}", &there).replace("{files}", &files.join(" ")))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -95,6 +95,11 @@ pub(super) async fn run(args: LaunchArgs, redactor: &Redactor) -> Result<ExitCod
     let LaunchArgs { flags, client_arguments } = args;
     let settings = blocking(move || {
         let settings = config::load(&flags)?.settings;
+        if settings.mode == Mode::Mlx && flags.base_url.is_some() && settings.fallback.is_empty() {
+            return Err(CliError::input(
+                "--base-url: in mode mlx no server answers; name another mode with --mode, such as openai",
+            ));
+        }
         check_program(&settings.client)?;
         Ok(settings)
     })

@@ -9,6 +9,7 @@ use crate::backend::{Backend, BackendError, TimeLimits};
 use crate::cli::{CliError, blocking, keys};
 use crate::config::{FILE_NAMES, Mode, ModeSettings, Settings};
 use crate::convert::Dialect;
+use crate::net::check_listening;
 
 const ANTHROPIC: &str = "https://api.anthropic.com";
 
@@ -71,6 +72,20 @@ impl AnswerSource {
                 Self::Chat { dialect: Dialect::of_url(&url), base_url: url, key, model }
             }
         })
+    }
+
+    /// Finds out whether a server of this machine listens. A client would ask it again and again for minutes, without a word.
+    ///
+    /// # Errors
+    /// It does not.
+    pub(crate) async fn check_listening(&self, mode: Mode) -> Result<(), CliError> {
+        let (Self::Messages { base_url } | Self::Chat { base_url, .. } | Self::LmStudio { base_url, .. }) = self else {
+            return Ok(());
+        };
+        let start = if mode == Mode::Lmstudio { "start LM Studio's server: lms server start" } else { "start the server" };
+        check_listening(base_url)
+            .await
+            .map_err(|error| CliError::Unreachable(format!("{base_url}: {error}; {start}, or name another with --base-url")))
     }
 
     /// The backend, ready to answer. A server gets these limits of time.

@@ -32,6 +32,10 @@ impl Origin {
     /// Where the settings send requests.
     pub(crate) async fn of(settings: &Settings) -> Result<Self, CliError> {
         let sources = sources(settings).await?;
+        // A chain goes on without those that are down.
+        if let [(mode, source)] = &sources[..] {
+            source.check_listening(*mode).await?;
+        }
         match &sources[..] {
             [(_, AnswerSource::Messages { base_url })] => Self::elsewhere(base_url, settings),
             _ => Self::here(sources, settings).await,

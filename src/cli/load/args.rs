@@ -42,11 +42,11 @@ pub(crate) struct LoadArgs {
     pub max_tokens: Option<u32>,
 
     /// An answer is good if its first content comes within this time, such as 500ms or 2s
-    #[arg(long, value_name = "TIME", value_parser = time)]
+    #[arg(long, value_name = "TIME", value_parser = time, group = "budget")]
     ttft_budget: Option<Duration>,
 
     /// An answer is good if its tokens come within this time each, such as 50ms
-    #[arg(long, value_name = "TIME", value_parser = time)]
+    #[arg(long, value_name = "TIME", value_parser = time, group = "budget")]
     tpot_budget: Option<Duration>,
 
     /// From what Poisson arrivals follow: the same number, the same arrivals
@@ -75,7 +75,7 @@ pub(crate) struct PatternArgs {
     as_recorded: bool,
 
     /// Look for the highest rate with 99% of the requests within the budgets, and no queue that grows; begins at this one
-    #[arg(long, value_name = "PER_S", group = "pattern", value_parser = factor, requires = "ttft_budget", conflicts_with = "shard")]
+    #[arg(long, value_name = "PER_S", group = "pattern", value_parser = factor, requires = "budget", conflicts_with = "shard")]
     pub find_rate: Option<f64>,
 
     /// With --find-rate: how long each rate is tried at least; in a shorter time no queue builds up

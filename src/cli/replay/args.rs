@@ -11,6 +11,9 @@ use crate::config::ReplayDefaults;
 use crate::replay::{FidelityMode, FlakyPolicy, Phase, Policy, ReplaySettings, ToolChoiceMode};
 use crate::snapshot::Matching;
 
+/// The name of the folder of snapshots, if no other is given.
+const SNAPSHOTS: &str = "snapshots";
+
 /// Replay recorded traces: compare the tool calls with the accepted snapshots, time cold, warm and cached requests
 #[derive(clap::Args, Debug)]
 #[command(after_help = AFTER_HELP)]
@@ -86,9 +89,9 @@ pub(crate) struct ReplayArgs {
     #[arg(long, requires = "baseline")]
     pub other_host: bool,
 
-    /// Folder of the accepted snapshots
-    #[arg(long, default_value = "snapshots", value_name = "DIR")]
-    pub snapshots: PathBuf,
+    /// Folder of the accepted snapshots [default: the folder snapshots among the traces, if it is there, or else snapshots here]
+    #[arg(long, value_name = "DIR")]
+    snapshots: Option<PathBuf>,
 
     /// Accept every outcome without a review
     #[arg(long)]
@@ -201,6 +204,15 @@ impl ReplayArgs {
             pass_rate: self.pass_rate,
             matching: Matching { rules: defaults.rules, unordered_calls: defaults.unordered_calls },
         }
+    }
+
+    /// The folder of the accepted snapshots.
+    pub(crate) fn snapshots(&self) -> PathBuf {
+        let among = match &self.traces[..] {
+            [traces] => Some(traces.join(SNAPSHOTS)).filter(|folder| folder.is_dir()),
+            _ => None,
+        };
+        self.snapshots.clone().or(among).unwrap_or_else(|| SNAPSHOTS.into())
     }
 
     /// Whether to ask how sure the model is of accepted calls.

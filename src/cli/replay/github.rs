@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use super::figures::Figures;
 use crate::cli::CliError;
-use crate::report::annotations;
 use crate::report::job_summary::LARGEST;
+use crate::report::{annotations, ended_by};
 
 /// What is asked for.
 pub(super) struct GitHub {
@@ -29,6 +29,11 @@ impl GitHub {
     pub(super) fn annotations(&self, figures: Figures) -> String {
         let Some(repository) = &self.annotated else { return String::new() };
         annotations(&figures.problems(), |path| in_repository(path, repository))
+    }
+
+    /// The annotation of what has ended the replay; empty if nobody asks for it.
+    pub(super) fn ended_by(&self, error: &CliError) -> String {
+        self.annotated.as_ref().map(|_| ended_by(&error.to_string())).unwrap_or_default()
     }
 
     /// Appends the summary to what the step has written there.

@@ -20,10 +20,11 @@ use serde_json::Map;
 use self::absent::absent;
 pub(super) use self::args::ReplayArgs;
 use self::expectations::Expectations;
+use self::github::GitHub;
 use self::on_backend::Replay;
 use self::result_files::ResultFiles;
 use super::answerer::{Asked, Wanted, connect};
-use super::{CliError, say};
+use super::{CliError, print, say};
 use crate::config;
 use crate::replay::{Plan, Policy, ReplaySettings, Skip};
 use crate::snapshot::Store;
@@ -31,6 +32,14 @@ use crate::trace;
 
 /// Replays the traces and prints the report.
 pub(super) async fn run(args: ReplayArgs) -> Result<ExitCode, CliError> {
+    let ended = replay(args).await;
+    if let Err(error) = &ended {
+        print(&GitHub::from_environment().ended_by(error))?;
+    }
+    ended
+}
+
+async fn replay(args: ReplayArgs) -> Result<ExitCode, CliError> {
     let policy = policy(&args)?;
     let (configured, asked, expectations, settings, plan, without_trace) = tokio::task::block_in_place(|| {
         let configured = config::load(&Map::new())?.settings;
@@ -113,7 +122,7 @@ fn plan(args: &ReplayArgs, settings: &ReplaySettings) -> Result<Plan, CliError> 
             ),
         }));
     }
-    let store = Store::new(&args.snapshots);
+    let store = Store::new(args.snapshots());
     for case in &plan.cases {
         // A snapshot that cannot be read is reported now, not after an hour of measuring.
         store.accepted(&case.id).map_err(CliError::input)?;
@@ -126,7 +135,7 @@ fn without_trace(args: &ReplayArgs, plan: &Plan) -> Result<Vec<PathBuf>, CliErro
     if !args.filter.is_empty() {
         return Ok(Vec::new());
     }
-    let store = Store::new(&args.snapshots);
+    let store = Store::new(args.snapshots());
     let replayed: HashSet<PathBuf> = plan.cases.iter().map(|case| store.accepted_path(&case.id)).collect();
     let mut gone = store.without_trace(&args.traces).map_err(CliError::input)?;
     gone.retain(|snapshot| !replayed.contains(snapshot));

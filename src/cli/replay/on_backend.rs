@@ -84,7 +84,7 @@ impl Replay {
             policy,
             known_answers: None,
             answerer,
-            snapshots: args.snapshots.clone(),
+            snapshots: args.snapshots(),
             allow_skips: args.allow_skips,
         }
     }

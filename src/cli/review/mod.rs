@@ -20,7 +20,7 @@ use self::tally::Tally;
 use self::unreferenced::UnreferencedAction;
 use super::environment::in_ci;
 use super::signals::exit_code_of;
-use super::{CliError, print};
+use super::{CliError, print, say};
 use crate::config;
 use crate::review::Decision;
 use crate::snapshot::{Matching, PendingFile, Store};
@@ -90,6 +90,9 @@ pub(super) fn run(args: &ReviewArgs) -> Result<ExitCode, CliError> {
     let mut tally = Tally::default();
     if args.list {
         let pending = reading::read_all(&pending, &matching()?);
+        if pending.is_empty() && !args.json {
+            say(format_args!("nothing pending in {}", args.snapshots.display()));
+        }
         print(&listing::listed(&pending, args.json)?)?;
         tally.left = pending.iter().filter(|one| one.read.is_err()).count();
     } else if let Some(id) = &args.show {

@@ -272,7 +272,7 @@ fn next_steps(report: &Report, policy: Policy) -> String {
         out.push_str(&next(&format!("run `{review}` to accept or reject {}", count(pending.len(), "pending snapshot"))));
     } else if policy == Policy::Check && changed + new > 0 {
         out.push_str(&next(
-            "replay on your machine so that outcomes wait for review, run `anyclaude review`, commit what you accept",
+            "replay on your machine without --check, so that outcomes wait for review; run the `anyclaude review` that it names, commit what you accept",
         ));
     }
     if without_trace > 0 {

@@ -117,8 +117,9 @@ fn in_characters(files: &[PathBuf]) -> Stats {
 #[cfg(feature = "mlx")]
 fn in_tokens(files: &[PathBuf], model: &std::path::Path) -> Result<Stats, CliError> {
     use crate::engine::text::{ChatTemplate, Tokenizer};
-    let tokenizer = Tokenizer::load(model).map_err(CliError::input)?;
-    let template = ChatTemplate::load(model, &tokenizer).map_err(CliError::input)?;
+    let folder = crate::cli::local_model::find(model).map_err(CliError::input)?;
+    let tokenizer = Tokenizer::load(&folder).map_err(CliError::input)?;
+    let template = ChatTemplate::load(&folder, &tokenizer).map_err(CliError::input)?;
     let mut overlaps = Overlaps::<u32>::new();
     let mut stats = Stats { unit: "tokens", ..Stats::default() };
     for file in files {
