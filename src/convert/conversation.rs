@@ -354,7 +354,7 @@ mod tests {
         assert_eq!(
             local,
             json!([
-                {"role": "user", "content": "Hi.\n\n[a.pdf (application/pdf, 1 KB), which this model cannot read]\n\nAgents: none."},
+                {"role": "user", "content": "Hi.\n\n[a.pdf (application/pdf, 1 KB), which this model cannot read]\n\n<system-reminder>\nAgents: none.\n</system-reminder>"},
                 {"role": "assistant", "content": "Ho.", "reasoning_content": "Hm."},
             ])
         );

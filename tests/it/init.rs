@@ -37,7 +37,10 @@ fn init_writes_what_is_missing_and_keeps_what_is_there() {
     let again = sandbox.run(&arguments).exits(0);
     assert!(again.stdout.lines().take(5).all(|line| line.starts_with("kept ")), "{again:?}");
     assert_eq!(sandbox.read("anyclaude.toml"), "mode = \"claude\"\n");
-    insta::assert_snapshot!(again.stderr, @"anyclaude.toml stays as it is: what was asked for is not in it unless you add it");
+    insta::assert_snapshot!(again.stderr, @"
+    anyclaude.toml stays as it is: what was asked for is not in it unless you add it
+    replay asks tiny, the model in this program, here as in CI; another one needs --model here and `model` in the CI job
+    ");
 }
 
 #[test]

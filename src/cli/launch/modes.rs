@@ -10,6 +10,7 @@ use crate::cli::{CliError, blocking, keys};
 use crate::config::{FILE_NAMES, Mode, ModeSettings, Settings};
 use crate::convert::Dialect;
 use crate::net::check_listening;
+use crate::trace::redact::Redactor;
 
 const ANTHROPIC: &str = "https://api.anthropic.com";
 
@@ -74,18 +75,20 @@ impl AnswerSource {
         })
     }
 
-    /// Finds out whether a server of this machine listens. A client would ask it again and again for minutes, without a word.
+    /// Finds out whether a server of this machine listens, unless connecting asks it anyway. A client would ask it again and again for minutes, without a word.
     ///
     /// # Errors
     /// It does not.
     pub(crate) async fn check_listening(&self, mode: Mode) -> Result<(), CliError> {
-        let (Self::Messages { base_url } | Self::Chat { base_url, .. } | Self::LmStudio { base_url, .. }) = self else {
+        let (Self::Messages { base_url } | Self::Chat { base_url, .. } | Self::LmStudio { base_url, model: Some(_) }) = self
+        else {
             return Ok(());
         };
         let start = if mode == Mode::Lmstudio { "start LM Studio's server: lms server start" } else { "start the server" };
-        check_listening(base_url)
-            .await
-            .map_err(|error| CliError::Unreachable(format!("{base_url}: {error}; {start}, or name another with --base-url")))
+        check_listening(base_url).await.map_err(|error| {
+            let shown = Redactor::default().text(base_url).into_owned();
+            CliError::Unreachable(format!("{shown}: {error}; {start}, or name another with --base-url"))
+        })
     }
 
     /// The backend, ready to answer. A server gets these limits of time.

@@ -8,8 +8,11 @@ use crate::support::output::line_of;
 use crate::support::process::{Running, exits_7_on, run};
 use crate::support::sandbox::{Sandbox, portable};
 
-/// A server that nobody runs: for clients that send nothing.
-const NOBODY: &str = "http://127.0.0.1:9";
+/// A server that nobody runs: for clients that send nothing. Whether one of this machine listens is found out before they start.
+const NOBODY: &str = "http://server.invalid";
+
+/// A port of this machine on which nobody listens.
+const CLOSED: &str = "http://127.0.0.1:9";
 
 /// The arguments that run a shell script as the client.
 fn script(script: &str) -> Vec<&str> {
@@ -29,7 +32,7 @@ fn standard_output_is_the_clients_alone() {
     let ran = sandbox.run(&script("echo out"));
     assert_eq!(ran.stdout, "out\n");
     insta::assert_snapshot!(sandbox.portable(&ran.stderr), @"
-    ready in [time]: http://127.0.0.1:9 answers sh at http://127.0.0.1:[port]
+    ready in [time]: http://server.invalid answers sh at http://127.0.0.1:[port]
     0 requests, 0 prompt tokens (0% from the cache), 0 output tokens
     ");
 }
@@ -39,10 +42,14 @@ fn the_client_is_pointed_at_us_with_a_key_and_the_models_name() {
     let show = "echo ${ANTHROPIC_BASE_URL%:*} $ANTHROPIC_AUTH_TOKEN $CLAUDE_CODE_ATTRIBUTION_HEADER $ANTHROPIC_MODEL \
                 $ANTHROPIC_DEFAULT_HAIKU_MODEL";
     let sandbox = Sandbox::new();
-    assert_eq!(sandbox.run(&script(show)).stdout, "http://127.0.0.1 anyclaude-local 0\n");
-    let named = [&["--model", "big"], &script(show)[..]].concat();
+    // Only a server of this machine is known to want no key.
+    let listening = TcpListener::bind("127.0.0.1:0").unwrap();
+    let server = format!("http://{}", listening.local_addr().unwrap());
+    let script = ["--mode", "anthropic", "--base-url", &server, "--client", "sh", "--", "-c", show];
+    assert_eq!(sandbox.run(&script).stdout, "http://127.0.0.1 anyclaude-local 0\n");
+    let named = [&["--model", "big"], &script[..]].concat();
     assert_eq!(sandbox.run(&named).stdout, "http://127.0.0.1 anyclaude-local 0 big big\n");
-    let own = run(sandbox.anyclaude(&script(show)).env("ANTHROPIC_AUTH_TOKEN", "own"));
+    let own = run(sandbox.anyclaude(&script).env("ANTHROPIC_AUTH_TOKEN", "own"));
     assert_eq!(own.stdout, "http://127.0.0.1 own 0\n");
 }
 
@@ -76,7 +83,11 @@ fn what_is_missing_is_one_line_with_the_way_out() {
         &["--mode", "anthropic", "--base-url", "localhost:1", "--client", "sh"],
         &["--mode", "openrouter", "--client", "sh"],
         &["--mode", "openrouter", "--model", "m", "--client", "sh"],
-        &["--mode", "lmstudio", "--base-url", NOBODY, "--client", "sh"],
+        &["--mode", "lmstudio", "--base-url", CLOSED, "--client", "sh"],
+        &["--mode", "lmstudio", "--base-url", CLOSED, "--model", "m", "--client", "sh"],
+        &["--mode", "openai", "--base-url", CLOSED, "--model", "m", "--client", "sh"],
+        &["--mode", "anthropic", "--base-url", CLOSED, "--client", "sh"],
+        &["--mode", "mlx", "--base-url", CLOSED, "--client", "sh"],
         &on_taken_port,
     ];
     let refusals: String = refusals.into_iter().map(|arguments| sandbox.run(arguments).refusal()).collect();
@@ -87,6 +98,10 @@ fn what_is_missing_is_one_line_with_the_way_out() {
     exit 2: error: mode openrouter needs the name of a model: give it with --model NAME, or as model in ~/.anyclauderc.json
     exit 2: error: mode openrouter needs a key: export OPENROUTER_API_KEY=…
     exit 3: error: http://127.0.0.1:9/v1: Connection refused (os error [number]); start LM Studio's server: lms server start
+    exit 3: error: http://127.0.0.1:9: Connection refused (os error [number]); start LM Studio's server: lms server start, or name another with --base-url
+    exit 3: error: http://127.0.0.1:9: Connection refused (os error [number]); start the server, or name another with --base-url
+    exit 3: error: http://127.0.0.1:9: Connection refused (os error [number]); start the server, or name another with --base-url
+    exit 2: error: --base-url: in mode mlx no server answers; name another mode with --mode, such as openai
     exit 3: error: port PORT on 127.0.0.1 is in use; stop what listens there, or choose another with --port (0: any free one)
     ");
 }

@@ -228,7 +228,7 @@ fn listening_ports(process: u32) -> Vec<u16> {
 #[cfg(target_os = "linux")]
 #[test]
 fn the_token_is_in_no_list_of_processes() {
-    let launched = Launched::start(&["--mode", "anthropic", "--base-url", "http://127.0.0.1:9"], &[]);
+    let launched = Launched::start(&["--mode", "anthropic", "--base-url", "http://server.invalid"], &[]);
     let processes = fs::read_dir("/proc").unwrap().map(|entry| entry.unwrap().path().join("cmdline"));
     // A process may have ended meanwhile.
     let lines: Vec<_> = processes.filter_map(|file| fs::read(file).ok()).collect();

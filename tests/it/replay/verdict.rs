@@ -192,7 +192,7 @@ fn in_ci_and_under_check_nothing_is_written() {
 
      Fidelity as recorded: same tools 2 of 2 (100.0%) (the first tool was forced), same arguments 2 of 2 (100.0%)
       Summary 2 traces: 0 as accepted, 2 new, 1 skipped (not a request for a message)
-         Next replay on your machine so that outcomes wait for review, run `anyclaude review`, commit what you accept
+         Next replay on your machine without --check, so that outcomes wait for review; run the `anyclaude review` that it names, commit what you accept
     ");
     replay(&sandbox, &server, &["--check"]).exits(1);
     assert_eq!(sandbox.files("snapshots"), [""; 0]);

@@ -208,6 +208,7 @@ mod tests {
             let calls = message["tool_calls"].as_array().into_iter().flatten();
             let calls: String = calls.map(|call| format!(" call {}", call["function"]["arguments"])).collect();
             let content = message["content"].as_str().map_or("none".into(), |text| text.replace("\n\n", "/"));
+            let content = content.replace("<system-reminder>\n", "(").replace("\n</system-reminder>", ")");
             format!("{}: {content}{calls}", message["role"].as_str().unwrap())
         });
         short.collect()
@@ -253,10 +254,10 @@ mod tests {
             shape(&messages, traits),
             [
                 "system: s",
-                "user: a/b",
+                "user: a/(b)",
                 "assistant: c/d call {\"a\":1} call {\"a\":2}",
-                "tool: r1/e",
-                "tool: r2/f/g",
+                "tool: r1/(e)",
+                "tool: r2/f/(g)",
                 "assistant: h/i",
                 "user: j"
             ]

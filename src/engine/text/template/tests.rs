@@ -370,9 +370,12 @@ fn markup_that_somebody_typed_is_no_markup() {
 fn a_template_that_refuses_late_system_messages_gets_them_as_the_users() {
     let source = "{% for m in messages %}{% if m.role == 'system' and not loop.first %}{{ raise_exception('no') }}{% endif %}[{{ m.role }} {{ m.content }}]{% endfor %}";
     let messages = json!([{"role": "user", "content": "a"}, {"role": "system", "content": "b"}]);
-    assert_eq!(render(source, json!({"system": "s", "messages": messages})), "[system s][user a][user b]");
+    assert_eq!(
+        render(source, json!({"system": "s", "messages": messages})),
+        "[system s][user a][user <system-reminder>\nb\n</system-reminder>]"
+    );
     let silent = "{% for m in messages if m.role != 'system' %}[{{ m.role }} {{ m.content }}]{% endfor %}";
-    assert_eq!(render(silent, json!({"messages": messages})), "[user a][user b]");
+    assert_eq!(render(silent, json!({"messages": messages})), "[user a][user <system-reminder>\nb\n</system-reminder>]");
 }
 
 #[test]
