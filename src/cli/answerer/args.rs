@@ -10,8 +10,8 @@ use crate::cli::choices;
 #[derive(clap::Args, Debug)]
 pub(crate) struct BackendArgs {
     /// What answers: `mlx`, the engine in this process; the base URL of a server that speaks the Messages API; or a mode of
-    /// the launcher, such as lmstudio, with a URL where it is elsewhere. Given several times, all are shown side by side, under
-    /// the names before `=` or names of their own
+    /// the launcher, such as lmstudio, with a URL where it is elsewhere. A replay takes several and shows them side by side,
+    /// under the names before `=` or names of their own
     #[arg(long = "backend", default_value = "mlx", value_name = "[NAME=]mlx|URL|MODE[:URL]")]
     pub backends: Vec<String>,
 

@@ -15,7 +15,7 @@ use crate::trace::redact::Redactor;
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
-  anyclaude check tools --model tiny
+  anyclaude check tools --model mlx-community/Qwen3-4B-4bit
   anyclaude check cache --model tiny traces/
 
 Exit code 1 if something did not pass.")]

@@ -22,7 +22,7 @@ use crate::trace::{self, Trace};
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
-  anyclaude check tools --model tiny
+  anyclaude check tools --model mlx-community/Qwen3-4B-4bit
   anyclaude check tools --mode lmstudio --patience-s 600")]
 pub(super) struct CheckToolsArgs {
     #[command(flatten)]
@@ -56,6 +56,9 @@ pub(super) async fn run(args: CheckToolsArgs, redactor: &Redactor) -> Result<Che
 
 /// The settings, with the client's path made absolute: each task runs the client in another folder.
 fn settings(flags: &LaunchFlags) -> Result<Settings, CliError> {
+    if flags.asks_to_record() {
+        return Err(CliError::input("--record: this check keeps no recordings; `anyclaude --record -- -p …` makes them"));
+    }
     let mut settings = config::load(flags)?.settings;
     check_program(&settings.client)?;
     if settings.client.contains('/') {

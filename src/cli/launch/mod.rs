@@ -89,6 +89,13 @@ pub(super) struct LaunchFlags {
     fallback: Vec<Mode>,
 }
 
+impl LaunchFlags {
+    /// Whether `--record` is given.
+    pub(super) fn asks_to_record(&self) -> bool {
+        self.record == Some(true)
+    }
+}
+
 /// Runs the client from its start to its end. Its exit code is ours.
 pub(super) async fn run(args: LaunchArgs, redactor: &Redactor) -> Result<ExitCode, CliError> {
     let started = Instant::now();
