@@ -314,6 +314,8 @@ async fn an_answer_without_content_is_good_only_if_the_recorded_one_has_none() {
         let measured = measured(&samples, pattern, budget);
         assert_eq!((measured.answered, measured.ttft.distribution().count()), (100, 50));
         assert_eq!(measured.within_budget, Some(good));
+        let said = crate::report::load::to_terminal(&measured);
+        assert!(said.contains("No content  50 of 100 answers ended before any came; good only where"), "{said}");
     }
 }
 

@@ -23,6 +23,11 @@ pub fn to_terminal(measured: &Measured) -> String {
     if let (Some(read), true) = (measured.cache_read_tokens, measured.prompt_tokens > 0) {
         say("Cache hits", percent(read as f64 / measured.prompt_tokens as f64));
     }
+    let empty = measured.e2e.distribution().count() - measured.ttft.distribution().count();
+    if empty > 0 {
+        let good = if measured.within_budget.is_some() { "; good only where the recorded one has none either" } else { "" };
+        say("No content", format!("{empty} of {} answers ended before any came{good}", measured.answered));
+    }
     for (nth, (kind, Errors { count, example })) in measured.errors.iter().enumerate() {
         let example = one_line(example, SHOWN);
         say(if nth == 0 { "Errors" } else { "" }, format!("{count} {kind}, such as: {example}"));
