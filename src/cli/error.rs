@@ -80,9 +80,9 @@ impl From<ConfigError> for CliError {
 impl From<TraceError> for CliError {
     fn from(error: TraceError) -> Self {
         match &error {
-            TraceError::Missing { .. } => {
-                Self::Input(format!("{error}; `anyclaude record -- claude` makes traces, in traces/ by default"))
-            }
+            TraceError::Missing { .. } => Self::Input(format!(
+                "{error}; `anyclaude record -- claude` makes traces in traces/, `anyclaude --record` in ~/.anyclaude/traces"
+            )),
             TraceError::NothingFound { .. } => Self::Input(format!("{error}; make some with `anyclaude record -- claude`")),
             TraceError::Partial { path } => {
                 let folder = folder_of(path).display();

@@ -505,7 +505,7 @@ fn files_that_are_no_traces_are_named_with_the_next_step() {
     ");
     insta::assert_snapshot!(run(&sandbox, &["ls", "nowhere"]), @r"
     exit 2
-    error: nowhere: no such file or folder; `anyclaude record -- claude` makes traces, in traces/ by default
+    error: nowhere: no such file or folder; `anyclaude record -- claude` makes traces in traces/, `anyclaude --record` in ~/.anyclaude/traces
     ");
     // What is well is listed; what is not is told.
     insta::assert_snapshot!(run(&sandbox, &["ls", "cut.json", "v9.json", "traces/demo/0001.json"]), @r"

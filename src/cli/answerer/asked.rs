@@ -1,6 +1,7 @@
 //! What `--backend` and `--model` say: what answers, under which name, and for which model it is asked.
 
 use std::collections::HashSet;
+use std::path::Path;
 use std::str::FromStr;
 
 use reqwest::Url;
@@ -117,6 +118,12 @@ impl Asked {
             let hint = "--model: several; with one --backend give one, with several say which is whose: --model NAME=MODEL";
             return Err(CliError::input(hint));
         }
+        if let [model] = for_all[..]
+            && let Some((name, _)) = model.split_once('=').filter(|_| backends.len() > 1 && !Path::new(model).exists())
+        {
+            let names = backends.iter().map(|backend| backend.name.as_str()).collect::<Vec<_>>().join(", ");
+            return Err(CliError::input(format!("--model {model}: no backend is named {name}; there are {names}")));
+        }
         let asked = backends.iter().map(|backend| {
             let prefix = format!("{}=", backend.name);
             let own = own.iter().find_map(|model| model.strip_prefix(prefix.as_str()));
@@ -202,6 +209,7 @@ mod tests {
         assert_eq!(models(&["--model", "m", "--model", "b=n"]), of(Some("m"), Some("n")));
         assert_eq!(models(&["--model", "b=n"]), of(None, Some("n")));
         assert_eq!(asked(&["--model", "c=n"]), Ok(vec![("mlx".to_owned(), Some("c=n".to_owned()))]));
+        assert_eq!(models(&["--model", "c=n"]).unwrap_err(), "--model c=n: no backend is named c; there are mlx, b");
         assert!(models(&["--model", "m", "--model", "n"]).unwrap_err().contains("--model NAME=MODEL"));
     }
 

@@ -165,7 +165,7 @@ fn only_the_newest_recordings_are_kept() {
 fn the_newest_recording_is_shown_without_a_path() {
     let sandbox = Sandbox::new();
     let shown = || sandbox.run(&["trace", "show", "--last"]);
-    insta::assert_snapshot!(sandbox.portable(&shown().refusal()), @"exit 2: error: traces: no such file or folder; `anyclaude record -- claude` makes traces, in traces/ by default");
+    insta::assert_snapshot!(sandbox.portable(&shown().refusal()), @"exit 2: error: traces: no such file or folder; `anyclaude record -- claude` makes traces in traces/, `anyclaude --record` in ~/.anyclaude/traces");
     let trace = fs::read(format!("{TRACES}/read-file/0001.json")).unwrap();
     sandbox.write_home(".anyclaude/traces/mlx/20250101-000000/0001.json", trace);
     let text = shown().stdout;

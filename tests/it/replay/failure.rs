@@ -352,7 +352,7 @@ fn input_that_cannot_be_read_exits_2_and_names_the_file() {
     exit 2: error: traces/demo/001.json: trace version 99, but this anyclaude reads version 1; record it again, or use the anyclaude that wrote it
     exit 2: error: snapshots/demo__001.snap: the content is not a snapshot's JSON: EOF while parsing an object at line 2 column 0; delete it and replay again, or restore it from version control
     exit 2: error: traces: nothing to replay; skipped 1, none holds an answered Messages request; --allow-skips succeeds all the same
-    exit 2: error: traces: no such file or folder; `anyclaude record -- claude` makes traces, in traces/ by default
+    exit 2: error: traces: no such file or folder; `anyclaude record -- claude` makes traces in traces/, `anyclaude --record` in ~/.anyclaude/traces
     exit 2: error: traces/demo/0001.json.partial: a recording that did not end; make it a trace with `anyclaude trace recover traces/demo`
     exit 2: error: traces/demo/0001.json.zst: no whole zstd file: Unknown frame descriptor; it was cut short or edited, record it again or delete it
     exit 2: error: traces: no trace matches --filter nothing

@@ -199,7 +199,7 @@ fn traces_or_a_model_and_something_to_play() {
     let sandbox = Sandbox::new();
     sandbox.write("traces/readme.txt", "nothing");
     let ran = sandbox.run(&["serve", "--traces", "missing"]);
-    insta::assert_snapshot!(portable(&ran.refusal()), @"exit 2: error: missing: no such file or folder; `anyclaude record -- claude` makes traces, in traces/ by default");
+    insta::assert_snapshot!(portable(&ran.refusal()), @"exit 2: error: missing: no such file or folder; `anyclaude record -- claude` makes traces in traces/, `anyclaude --record` in ~/.anyclaude/traces");
     sandbox.run(&["serve"]).exits(2);
     for (option, reason) in
         [(["--fault", "529@3,cut@3"], "several faults for request 3"), (["--on-miss", "ask:http://"], "ask: and a URL")]
