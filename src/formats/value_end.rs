@@ -1,4 +1,4 @@
-//! Where a JSON value ends, and how deep it is nested, without reading what is in it.
+//! Where a JSON value ends, without reading what is in it.
 
 use memchr::memchr2;
 
@@ -7,8 +7,6 @@ use memchr::memchr2;
 pub(super) struct ValueEnd {
     /// How many lists and objects are open.
     depth: usize,
-    /// How many were at most.
-    deepest: usize,
     inside: Inside,
 }
 
@@ -49,7 +47,6 @@ impl ValueEnd {
                 }
                 (Inside::Nothing, b'{' | b'[') => {
                     self.depth += 1;
-                    self.deepest = self.deepest.max(self.depth);
                     continue;
                 }
                 (Inside::Nothing, b'}' | b']') => self.depth = self.depth.saturating_sub(1),
@@ -65,24 +62,5 @@ impl ValueEnd {
             }
         }
         (at, false)
-    }
-}
-
-/// How deep lists and objects are nested in a value.
-pub(super) fn depth_of(json: &[u8]) -> usize {
-    let mut end = ValueEnd::default();
-    end.within(json);
-    end.deepest
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn brackets_in_texts_are_not_nested() {
-        for (json, depth) in [("1", 0), ("\"[{\\\"[\"", 0), ("{\"a]\": [[], {\"b\": [1]}]}", 4)] {
-            assert_eq!(depth_of(json.as_bytes()), depth, "{json}");
-        }
     }
 }

@@ -6,14 +6,10 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::{fs, io};
 
 use super::import_error::ImportError;
-use super::value_end::depth_of;
-use crate::trace::{self, MAX_WEIGHT, SharedRedactor, Trace, is_heavier, write_spelled};
+use crate::trace::{self, MAX_DEPTH, MAX_WEIGHT, SharedRedactor, Trace, is_heavier, json_depth, write_spelled};
 
 /// How many traces may be on their way to the disk.
 const AT_ONCE: usize = 32;
-
-/// How deep lists and objects may be nested in a file that `serde_json` reads.
-const MAX_DEPTH: usize = 127;
 
 /// A trace that is to be written.
 pub(super) struct Ready {
@@ -93,7 +89,7 @@ fn write(path: &Path, trace: Trace, redactor: &SharedRedactor) -> Result<(), Imp
 
 /// Whether a trace of this text can be read again: nothing is nested too deep in it or takes too much memory.
 pub(crate) fn is_within_limits(text: &[u8]) -> bool {
-    depth_of(text) <= MAX_DEPTH && !is_heavier(text, MAX_WEIGHT)
+    json_depth(text) <= MAX_DEPTH && !is_heavier(text, MAX_WEIGHT)
 }
 
 #[cfg(test)]

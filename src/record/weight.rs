@@ -1,11 +1,12 @@
-//! What JSON weighs in memory once it is parsed, and how much of that is recorded of an exchange.
+//! What JSON weighs in memory once it is parsed, how deep it is nested, and how much of that is recorded of an exchange.
 //!
-//! A hundred megabytes of `[[],[],…]` become gigabytes. What would be too heavy is kept as the text that it came as.
+//! A hundred megabytes of `[[],[],…]` become gigabytes, and what is nested too deep makes a file that cannot be read again. Both
+//! are kept as the text that they came as.
 
 use serde_json::Value;
 
 use super::unicode::{UnicodeText, text_in};
-use crate::trace::{is_heavier, json_weight};
+use crate::trace::{MAX_DEPTH, is_heavier, json_depth, json_weight};
 use crate::wire::from_json;
 
 /// The most that a body, or the data of one event, may weigh as JSON, in bytes.
@@ -14,11 +15,17 @@ const MAX_JSON: usize = 128 << 20;
 /// The most that all events of an answer may weigh: some hundred thousand of them, more than any answer has.
 const MAX_EVENTS: usize = 512 << 20;
 
+/// How many lists and objects are around a body where most are: line of a partial file, opening, request.
+const AROUND_BODY: usize = 3;
+
+/// How many are around an event's data: trace, response, list, event.
+const AROUND_DATA: usize = 4;
+
 /// What an event weighs without its data.
 const EVENT: usize = 128;
 
-/// A body as it stands in a trace: JSON, or else a string, and so is one that would be too heavy. Null if it is empty. Half of a
-/// UTF-16 pair, which JSON allows and no text can hold, becomes U+FFFD, as for the server.
+/// A body as it stands in a trace: JSON, or else a string, and so is one that would be too heavy or is nested too deep. Null if
+/// it is empty. Half of a UTF-16 pair, which JSON allows and no text can hold, becomes U+FFFD, as for the server.
 pub(crate) fn body_value(body: &[u8]) -> Value {
     if body.is_empty() {
         return Value::Null;
@@ -27,8 +34,14 @@ pub(crate) fn body_value(body: &[u8]) -> Value {
         UnicodeText::Utf8(text) => text,
         UnicodeText::Utf32 => return Value::String("[not recorded: its text is UTF-32]".into()),
     };
-    let parsed = if is_heavier(&body, MAX_JSON) { None } else { from_json(&body).ok() };
+    let fits = is_readable(&body, AROUND_BODY) && !is_heavier(&body, MAX_JSON);
+    let parsed = if fits { from_json(&body).ok() } else { None };
     parsed.unwrap_or_else(|| Value::String(String::from_utf8_lossy(&body).into_owned()))
+}
+
+/// Whether JSON can be read again from inside of so many lists and objects.
+fn is_readable(json: &[u8], around: usize) -> bool {
+    json_depth(json) + around <= MAX_DEPTH
 }
 
 /// How much the events of an exchange may still weigh.
@@ -50,9 +63,9 @@ impl EventRoom {
     /// it was written.
     pub(crate) fn value(&mut self, data: String) -> Option<Value> {
         let weight = json_weight(data.as_bytes());
-        let is_light = weight <= MAX_JSON;
-        self.left = self.left.checked_sub(EVENT + data.len() + if is_light { weight } else { 0 })?;
-        let parsed = if is_light { from_json(data.as_bytes()).ok() } else { None };
+        let fits = weight <= MAX_JSON && is_readable(data.as_bytes(), AROUND_DATA);
+        self.left = self.left.checked_sub(EVENT + data.len() + if fits { weight } else { 0 })?;
+        let parsed = if fits { from_json(data.as_bytes()).ok() } else { None };
         let parsed = parsed.filter(|value: &Value| value.is_object() || value.is_array() || value.is_string());
         Some(parsed.unwrap_or(Value::String(data)))
     }
@@ -91,6 +104,17 @@ mod tests {
         assert_eq!(body_value(&["\u{feff}".as_bytes(), json.to_string().as_bytes()].concat()), json);
         let wide: Vec<u8> = json.to_string().chars().flat_map(|c| u32::from(c).to_le_bytes()).collect();
         assert_eq!(body_value(&wide), Value::from("[not recorded: its text is UTF-32]"));
+    }
+
+    #[test]
+    fn what_could_not_be_read_again_is_text() {
+        let nested = |depth: usize| "[".repeat(depth) + &"]".repeat(depth);
+        for (depth, is_json) in [(124, true), (125, false)] {
+            assert_eq!(body_value(nested(depth).as_bytes()).is_array(), is_json, "{depth}");
+        }
+        for (depth, is_json) in [(123, true), (124, false)] {
+            assert_eq!(EventRoom::default().value(nested(depth)).unwrap().is_array(), is_json, "{depth}");
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::trace::redact::Redactor;
-use crate::trace::{CallEnd, is_malformed};
+use crate::trace::{CallEnd, MAX_DEPTH, is_malformed, json_depth};
 use crate::wire::{ContentBlock, Message, StopReason};
 
 /// The tool calls of an answer and why it stopped. Ids and text are not part of it: they may differ freely.
@@ -16,6 +16,9 @@ pub struct Outcome {
     /// The `tool_use` content blocks, in order.
     pub tool_use: Vec<ToolUse>,
 }
+
+/// How many lists and objects are around the arguments in a snapshot: content, list of outcomes, outcome, list of calls, call.
+const AROUND_INPUT: usize = 5;
 
 /// A `tool_use` content block without its id. The order of the arguments' keys does not count in comparisons.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -68,11 +71,17 @@ impl Outcome {
 impl From<&Message> for Outcome {
     fn from(message: &Message) -> Self {
         let tool_use = message.content.iter().filter_map(|block| match block {
-            ContentBlock::ToolUse { name, input, .. } => Some(ToolUse { name: name.clone(), input: input.clone() }),
+            ContentBlock::ToolUse { name, input, .. } => Some(ToolUse { name: name.clone(), input: pinned(input) }),
             _ => None,
         });
         Self { stop_reason: message.stop_reason.clone(), tool_use: tool_use.collect() }
     }
+}
+
+/// Arguments as they stand in a snapshot: as a string, if they are nested so deep that it could not be read again.
+fn pinned(input: &Value) -> Value {
+    let json = input.to_string();
+    if json_depth(json.as_bytes()) + AROUND_INPUT <= MAX_DEPTH { input.clone() } else { Value::String(json) }
 }
 
 #[cfg(test)]
@@ -85,6 +94,17 @@ mod tests {
             "id": "msg_1", "type": "message", "role": "assistant", "model": "m", "content": content, "stop_reason": "tool_use",
         }))
         .unwrap()
+    }
+
+    #[test]
+    fn arguments_that_could_not_be_read_again_are_a_string() {
+        for (depth, is_list) in [(122, true), (123, false)] {
+            let input = (1..depth).fold(json!([]), |inner, _| json!([inner]));
+            let outcome = Outcome::from(&message(json!([{"type": "tool_use", "id": "toolu_1", "name": "Read", "input": input}])));
+            assert_eq!(outcome.tool_use[0].input.is_array(), is_list, "{depth}");
+            let any_of = json!({ "any_of": [outcome] }).to_string();
+            assert!(serde_json::from_str::<Value>(&any_of).is_ok(), "{depth}");
+        }
     }
 
     #[test]

@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 use serde::de::IgnoredAny;
 use serde_json::{Map, Value};
 
-use super::RecordedEvent;
+use super::{RecordedEvent, call_arguments};
 use crate::wire::{ContentBlock, Message, StopReason, from_json};
 
-/// The arguments of those calls that are no JSON, as text, by the index of their content block. An answer may have been cut off
-/// in them.
+/// The arguments of those calls that are no JSON, or more than the message in a trace can hold, as text, by the index of their
+/// content block. An answer may have been cut off in them.
 pub fn unparsed_arguments(events: &[RecordedEvent]) -> BTreeMap<u64, String> {
     let mut texts = streamed_arguments(events);
-    texts.retain(|_, text| from_json::<Value>(text.as_bytes()).is_err());
+    texts.retain(|_, text| call_arguments(text).is_none());
     texts
 }
 

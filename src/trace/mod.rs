@@ -47,7 +47,9 @@ pub use anyclaude_trace::{
     RecordedResponse, Recovered, Timing, Trace, TraceError, VERSION, assemble, find, is_session_name, partial_path, path_of,
     read, recover, write,
 };
-pub(crate) use anyclaude_trace::{MAX_WEIGHT, is_heavier, is_trace_name, json_weight, read_draft, read_json_into, seq_of};
+pub(crate) use anyclaude_trace::{
+    MAX_DEPTH, MAX_WEIGHT, call_arguments, is_heavier, is_trace_name, json_depth, json_weight, read_draft, read_json_into, seq_of,
+};
 pub(crate) use arguments::spelled_arguments;
 pub use arguments::{CallEnd, is_malformed, streamed_arguments, unparsed_arguments};
 pub use body::{BodyFault, read_body, read_messages_request};

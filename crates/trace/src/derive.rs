@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::{ItlPercentiles, RecordedEvent, Timing, from_json};
+use super::{ItlPercentiles, RecordedEvent, Timing, call_arguments};
 
 impl Timing {
     /// The timing of a streamed answer.
@@ -44,7 +44,8 @@ impl RecordedEvent {
 /// The message that the events assemble to, as JSON; null before `message_start`.
 ///
 /// It works on JSON, because a trace keeps what was received: blocks and fields that this version does not know are assembled
-/// too. Events that break the protocol are skipped. A tool call that was cut off keeps its empty input.
+/// too. Events that break the protocol are skipped. A tool call keeps its empty input if it was cut off, or if its arguments are
+/// more than a trace can hold; the events have them.
 pub fn assemble(events: &[RecordedEvent]) -> Value {
     let mut message = Value::Null;
     let mut input_json = String::new();
@@ -64,7 +65,7 @@ pub fn assemble(events: &[RecordedEvent]) -> Value {
             }
             Some("content_block_stop") => {
                 if let Some(block) = open_block(&mut message, data)
-                    && let Ok(input) = from_json::<Value>(input_json.as_bytes())
+                    && let Some(input) = call_arguments(&input_json)
                 {
                     block.insert("input".into(), input);
                 }

@@ -48,6 +48,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod arguments;
+mod depth;
 mod derive;
 mod file;
 mod format;
@@ -58,6 +60,8 @@ mod session_name;
 mod surrogates;
 mod weight;
 
+pub use arguments::call_arguments;
+pub use depth::{MAX_DEPTH, json_depth};
 pub use derive::assemble;
 pub use file::{
     MAX_WEIGHT, PARTIAL_SUFFIX, TraceError, find, is_trace_name, partial_path, path_of, read, read_json_into, seq_of, write,
