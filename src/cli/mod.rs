@@ -107,6 +107,9 @@ pub fn main() -> ExitCode {
         Err(error) if error.use_stderr() => error.exit(),
         Err(help) => return unless_reader_left(help.print()).map_or_else(failed, |()| ExitCode::SUCCESS),
     };
+    if let Err(error) = signals::outlive_file_limit() {
+        return failed(CliError::backend(format!("cannot catch a signal: {error}")));
+    }
     #[cfg(feature = "mlx")]
     if matches!(cli.command, Some(CliCommand::Serve(_)))
         && let Err(error) = serve::heap::fix_threshold()

@@ -2,10 +2,12 @@
 
 use std::future::poll_fn;
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::task::Poll;
 
 use rustix::process::Signal;
-use signal_hook::low_level;
+use signal_hook::{flag, low_level};
 use tokio::signal::unix::{self, SignalKind};
 use tokio::sync::oneshot;
 
@@ -37,6 +39,13 @@ impl Signals {
         })
         .await
     }
+}
+
+/// Has a file that would grow past the system's limit (`ulimit -f`) fail to be written, as on a full disk: the signal that comes
+/// with it would end the process, and with it every answer that passes.
+pub(super) fn outlive_file_limit() -> io::Result<()> {
+    // What catches a signal may do as little as setting a flag. The failure itself says all.
+    flag::register(Signal::XFSZ.as_raw(), Arc::new(AtomicBool::new(false))).map(drop)
 }
 
 /// Completes on the first of these signals, after `first` was called. The next one ends the process at once.

@@ -199,3 +199,19 @@ fn what_cannot_start_says_what_to_do() {
     ");
     assert!(!sandbox.path("traces").exists(), "nothing is left behind");
 }
+
+#[test]
+fn past_the_systems_limit_for_files_the_answer_still_reaches_the_client() {
+    let upstream = streaming(64);
+    let mut recorder = Recorder::start_by_script("ulimit -f 64; exec \"$@\"", &upstream.url());
+    let large = json!({"model": "m", "max_tokens": 1, "messages": [{"role": "user", "content": "words ".repeat(20_000)}]});
+    for _ in 0..2 {
+        let answer = Client::post(&recorder.address, &large.to_string()).answer();
+        assert!(answer.whole && answer.text() == frames().concat());
+    }
+    // What fits is recorded.
+    assert!(Client::post(&recorder.address, "{}").answer().whole);
+    let ran = recorder.stop().exits(3);
+    assert!(ran.stderr.contains("File too large"), "{}", ran.stderr);
+    assert!(recorder.session("0003.json").exists());
+}
