@@ -55,7 +55,7 @@ pub(super) async fn handle(State(state): State<Arc<RecorderState>>, request: Req
         return error(StatusCode::BAD_REQUEST, ErrorKind::InvalidRequest, &message);
     };
     let Some(to) = state.destination(path_and_query(&parts)) else { return no_upstream(&state) };
-    let session = if is_recorded(&to.path) { Some(state.sessions.of(&parts.headers).await) } else { None };
+    let session = if is_recorded(&to.path) { Some(state.sessions.of(&parts.headers, &to.path).await) } else { None };
     let place = session.map(|session| (session.take(), session));
     let (answer, answered) = oneshot::channel();
     tokio::spawn(async move {

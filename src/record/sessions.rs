@@ -1,5 +1,6 @@
 //! Which session each exchange is of.
 
+use std::borrow::Cow;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -8,9 +9,11 @@ use std::time::SystemTime;
 use axum::http::HeaderMap;
 
 use super::error::RecordError;
+use super::headers::as_text;
 use super::named_sessions::NamedSessions;
 use super::retention::{OldSession, Removed, Retention, Total, old_sessions};
 use super::session::RecordingSession;
+use crate::trace::redact::Redactor;
 use crate::trace::{is_client_name, session_in_headers};
 
 /// The sessions of a recorder.
@@ -22,12 +25,14 @@ pub struct Sessions {
     named: Option<NamedSessions>,
     /// How many of the older sessions are kept.
     retention: Retention,
+    /// What no session is called by: a name is on the disk and in the log.
+    redactor: Redactor,
 }
 
 impl From<RecordingSession> for Sessions {
     /// All exchanges are of one session, whatever they name.
     fn from(session: RecordingSession) -> Self {
-        Self { own: Arc::new(session), named: None, retention: Retention::default() }
+        Self { own: Arc::new(session), named: None, retention: Retention::default(), redactor: Redactor::default() }
     }
 }
 
@@ -41,6 +46,11 @@ impl Sessions {
     /// Removes older sessions in the same folder, while the recorder runs.
     pub fn keeping(self, retention: Retention) -> Self {
         Self { retention, ..self }
+    }
+
+    /// What this redactor finds is in no session's name.
+    pub(super) fn without_secrets(self, redactor: Redactor) -> Self {
+        Self { redactor, ..self }
     }
 
     /// Removes the sessions that are too many now. What cannot be removed is logged, and stays.
@@ -74,13 +84,21 @@ impl Sessions {
         blocking(move || session.remove()).await
     }
 
-    /// The session of a request with these headers. Whoever holds it keeps it open.
-    pub(super) async fn of(&self, headers: &HeaderMap) -> Arc<RecordingSession> {
-        let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-        match (&self.named, session_in_headers(header)) {
-            (Some(named), Some(name)) if name != self.own.name() && is_client_name(&name) => self.named(named, name).await,
+    /// The session of a request with these headers and this path. Whoever holds it keeps it open.
+    pub(super) async fn of(&self, headers: &HeaderMap, path: &str) -> Arc<RecordingSession> {
+        match (&self.named, self.name_in(headers, path)) {
+            (Some(named), Some(name)) if name != self.own.name() => self.named(named, name).await,
             _ => self.own.clone(),
         }
+    }
+
+    /// The session that a request names, if it may be a folder's name and has no secret in it, the request's own included.
+    fn name_in(&self, headers: &HeaderMap, path: &str) -> Option<String> {
+        let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+        let name = session_in_headers(header).filter(|name| is_client_name(name))?;
+        let pairs = as_text(headers);
+        let redactor = self.redactor.for_request(pairs.iter().map(|(name, value)| (name.as_str(), value.as_str())), path);
+        matches!(redactor.text(&name), Cow::Borrowed(_)).then_some(name)
     }
 
     async fn named(&self, named: &NamedSessions, name: String) -> Arc<RecordingSession> {
@@ -141,25 +159,31 @@ mod tests {
             (named(&"x".repeat(200)), "own"),
             (HeaderMap::new(), "own"),
         ] {
-            assert_eq!(sessions.of(&headers).await.name(), expected);
+            assert_eq!(sessions.of(&headers, "/").await.name(), expected);
+        }
+        // Nor does a secret become a folder's name, be it the request's own.
+        let key = concat!("sk-ant-", "api03-Zk3vQ9xTbM1nR7wLpY5cHd2e");
+        let own_key = headers(&[("x-claude-code-session-id", "a-9f3kQz7Lw"), ("x-api-key", "9f3kQz7Lw")]);
+        for (headers, path) in [(named(key), "/"), (own_key, "/"), (named("a-q7LwX9f3k"), "/v1/messages?api_key=q7LwX9f3k")] {
+            assert_eq!(sessions.of(&headers, path).await.name(), "own", "{headers:?}");
         }
         let one = Sessions::from(RecordingSession::open(root.path(), "one").unwrap());
-        assert_eq!(one.of(&named("a")).await.name(), "one");
+        assert_eq!(one.of(&named("a"), "/").await.name(), "one");
     }
 
     #[tokio::test]
     async fn sessions_at_work_stay_open_and_the_rest_goes_on_where_it_was() {
         let root = tempfile::tempdir().unwrap();
         let sessions = by_client(root.path()).await;
-        let at_work = sessions.of(&named("first")).await;
+        let at_work = sessions.of(&named("first"), "/").await;
         at_work.take();
         for number in 0..3 * KEPT_OPEN {
-            sessions.of(&named(&format!("s{number}"))).await;
+            sessions.of(&named(&format!("s{number}")), "/").await;
         }
         assert!(sessions.named.as_ref().unwrap().len() <= KEPT_OPEN);
-        assert_eq!(sessions.of(&named("first")).await.take().0, 2);
+        assert_eq!(sessions.of(&named("first"), "/").await.take().0, 2);
         std::fs::write(root.path().join("s0/0004.json"), "").unwrap();
-        assert_eq!(sessions.of(&named("s0")).await.take().0, 5);
+        assert_eq!(sessions.of(&named("s0"), "/").await.take().0, 5);
     }
 
     #[tokio::test]
@@ -167,21 +191,21 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let other = RecordingSession::open(root.path(), "a").unwrap();
         let sessions = by_client(root.path()).await;
-        assert_eq!(sessions.of(&named("a")).await.name(), "own");
+        assert_eq!(sessions.of(&named("a"), "/").await.name(), "own");
         drop(other);
-        assert_eq!(sessions.of(&named("a")).await.name(), "a", "for no longer than that");
+        assert_eq!(sessions.of(&named("a"), "/").await.name(), "a", "for no longer than that");
     }
 
     #[tokio::test]
     async fn while_one_session_is_removed_the_others_are_opened() {
         let root = tempfile::tempdir().unwrap();
         let sessions = by_client(root.path()).await;
-        sessions.of(&named("a")).await;
+        sessions.of(&named("a"), "/").await;
         let place = sessions.named.as_ref().unwrap().place("a");
         let removing = place.close().await.unwrap();
-        assert_eq!(sessions.of(&named("b")).await.name(), "b");
+        assert_eq!(sessions.of(&named("b"), "/").await.name(), "b");
         let headers = named("a");
-        let waits = sessions.of(&headers);
+        let waits = sessions.of(&headers, "/");
         tokio::pin!(waits);
         assert!(futures::poll!(waits.as_mut()).is_pending());
         drop(removing);
@@ -192,7 +216,7 @@ mod tests {
     async fn a_session_at_work_is_not_removed() {
         let root = tempfile::tempdir().unwrap();
         let sessions = by_client(root.path()).await;
-        let at_work = sessions.of(&named("a")).await;
+        let at_work = sessions.of(&named("a"), "/").await;
         assert!(sessions.named.as_ref().unwrap().place("a").close().await.is_none());
         drop(at_work);
         assert!(sessions.named.as_ref().unwrap().place("a").close().await.is_some());

@@ -191,3 +191,20 @@ fn old_sessions_go_and_what_a_kill_left_is_finished() {
     let recovered = format!("{}/0001.json", FIRST.split_once(": ").unwrap().1);
     assert_eq!(left, ["20200101-000000-2/notes.txt", &*recovered, "mine/0001.json"]);
 }
+
+#[test]
+fn a_session_is_not_named_by_a_secret() {
+    let upstream = Upstream::start(|_, answer| answer.whole(200, &[], "{}"));
+    let sandbox = Sandbox::new();
+    sandbox.write("anyclaude.toml", "[redact]\npatterns = ['ACME-[0-9]{4}']\n");
+    let mut recorder = Recorder::start_service(sandbox, &["--upstream", &upstream.url()]);
+    let key = concat!("sk-ant-", "api03-Zk3vQ9xTbM1nR7wLpY5cHd2e");
+    for name in [key, "of-ACME-1234"] {
+        post(&recorder, "/v1/messages", &[&format!("x-claude-code-session-id: {name}")]);
+    }
+    let log = recorder.stop().exits(0).stderr;
+    let traces = traces(&recorder);
+    assert_eq!(traces.keys().collect::<Vec<_>>(), ["TIME/0001.json", "TIME/0002.json"]);
+    let written = log + &serde_json::to_string(&traces.values().collect::<Vec<_>>()).unwrap();
+    assert!(!written.contains(key) && !written.contains("ACME-1234"), "{written}");
+}
