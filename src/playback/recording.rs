@@ -20,7 +20,8 @@ impl Answer {
         let response = &trace.response;
         let at_us = trace.timing.e2e_us.unwrap_or(0);
         match response.status {
-            0 => None,
+            // No answer came, or none that ends an exchange.
+            0..=199 => None,
             200..=299 if response.events.is_empty() => {
                 Some(Self::Events(events_of(recorded_message(trace)?).into_iter().map(|event| (at_us, event)).collect()))
             }

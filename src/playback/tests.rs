@@ -262,10 +262,11 @@ async fn what_cannot_be_played_is_counted_and_what_was_cut_is_known() {
         trace(1, asks("created"), &[("/response/status", json!(201))]),
         trace(2, asks("cut"), &[("/response/events", cut)]),
         trace(3, asks("unanswered"), &[("/response/status", json!(0))]),
+        trace(5, asks("switched"), &[("/response/status", json!(101))]),
         trace(4, json!(null), &[("/request/method", json!("GET")), ("/request/path", json!("/v1/models"))]),
     ];
     let playback = playback(traces, Speed::Max);
-    assert_eq!((playback.recordings(), playback.left_out()), (2, 2));
+    assert_eq!((playback.recordings(), playback.left_out()), (2, 3));
     message(&playback, asks("created")).await.unwrap();
     assert_eq!(playback.messages(request(asks("cut"))).await.unwrap().count().await, 1);
     assert_eq!((playback.answered(), playback.cut()), (2, 1));

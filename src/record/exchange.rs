@@ -5,9 +5,9 @@ use std::sync::Arc;
 use axum::Json;
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
-use axum::http::StatusCode;
-use axum::http::header::CONTENT_LENGTH;
+use axum::http::header::{ALLOW, HeaderValue};
 use axum::http::request::Parts;
+use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use reqwest::Url;
 use time::OffsetDateTime;
@@ -40,8 +40,10 @@ pub(super) async fn handle(State(state): State<Arc<RecorderState>>, request: Req
     let Ok(permit) = state.open.clone().try_acquire_owned() else { return stopped() };
     let arrived = OffsetDateTime::now_utc();
     let (parts, body) = request.into_parts();
-    let length = parts.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
-    if length.is_some_and(|length| length > MAX_REQUEST) {
+    if parts.method == Method::CONNECT {
+        return no_tunnel();
+    }
+    if headers::body_length(&parts.headers).is_some_and(|length| length > MAX_REQUEST as u64) {
         let message = format!("anyclaude record: the request is larger than {} MiB", MAX_REQUEST >> 20);
         return error(StatusCode::PAYLOAD_TOO_LARGE, ErrorKind::RequestTooLarge, &message);
     }
@@ -54,7 +56,13 @@ pub(super) async fn handle(State(state): State<Arc<RecorderState>>, request: Req
             format!("anyclaude record: the request's body did not come whole, or it is larger than {} MiB", MAX_REQUEST >> 20);
         return error(StatusCode::BAD_REQUEST, ErrorKind::InvalidRequest, &message);
     };
-    let Some(to) = state.destination(path_and_query(&parts)) else { return no_upstream(&state) };
+    let path = path_and_query(&parts);
+    if !path.starts_with('/') {
+        // `OPTIONS *` asks about a server as a whole.
+        let message = format!("anyclaude record: {path} is no path of the upstream's: ask for one that begins with /");
+        return error(StatusCode::BAD_REQUEST, ErrorKind::InvalidRequest, &message);
+    }
+    let Some(to) = state.destination(path) else { return no_upstream(&state) };
     let session = if is_recorded(&to.path) { Some(state.sessions.of(&parts.headers, &to.path).await) } else { None };
     let place = session.map(|session| (session.take(), session));
     let (answer, answered) = oneshot::channel();
@@ -128,7 +136,7 @@ async fn run(
     let (to_client, chunks) = mpsc::channel(CHUNKS_AHEAD);
     let mut head = Response::new(body_of(chunks));
     *head.status_mut() = response.status();
-    *head.headers_mut() = headers::end_to_end(response.headers());
+    *head.headers_mut() = headers::for_client(response.headers());
     if answer.send(head).is_err() {
         return cut(&mut tap, ExchangeOutcome::ClientClosed).await;
     }
@@ -170,7 +178,13 @@ async fn send(state: &RecorderState, to: &Destination, parts: &Parts, body: Byte
     if !body.is_empty() {
         request = request.body(body);
     }
-    Ok(request.send().await?)
+    let response = request.send().await?;
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        // `upgrade` is of one connection and was not sent, so nobody asked for it.
+        let reason = "it answered with status 101 and left HTTP, unasked".to_owned();
+        return Err(NoAnswer { reason, hint: "is its address that of an HTTP API?" });
+    }
+    Ok(response)
 }
 
 /// The response body made of the chunks. If they end without `None`, the client's connection breaks as well: a clean end would
@@ -233,6 +247,14 @@ fn no_upstream(state: &RecorderState) -> Response {
     let prefixes: Vec<&str> = state.routes.iter().map(|(route, _)| route.prefix.as_str()).collect();
     let message = format!("anyclaude record: no upstream for this path: it must begin with {}", prefixes.join(" or "));
     error(StatusCode::NOT_FOUND, ErrorKind::NotFound, &message)
+}
+
+/// The answer to `CONNECT`, by which a client takes this for a proxy to any server.
+fn no_tunnel() -> Response {
+    let message = "anyclaude record: no tunnels: it is no proxy to other servers, give its address as the base URL";
+    let mut refusal = error(StatusCode::METHOD_NOT_ALLOWED, ErrorKind::InvalidRequest, message);
+    refusal.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
+    refusal
 }
 
 fn stopped() -> Response {

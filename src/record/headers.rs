@@ -1,6 +1,6 @@
 //! Which headers are forwarded: all except those that concern a single connection (RFC 9110, 7.6.1).
 
-use axum::http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, HeaderName};
+use axum::http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, HeaderName, TRANSFER_ENCODING};
 
 use crate::server::TOKEN_HEADER;
 
@@ -22,9 +22,17 @@ pub(super) fn for_upstream(headers: &HeaderMap) -> HeaderMap {
     filtered(headers, |name| ![HOST, CONTENT_LENGTH, TOKEN_HEADER].contains(name))
 }
 
-/// The headers that are meant for the other end of the exchange.
-pub(super) fn end_to_end(headers: &HeaderMap) -> HeaderMap {
-    filtered(headers, |_| true)
+/// The response headers for the client. A length that does not count is not for it.
+pub(super) fn for_client(headers: &HeaderMap) -> HeaderMap {
+    let is_length_void = headers.contains_key(TRANSFER_ENCODING);
+    filtered(headers, |name| !(is_length_void && name == CONTENT_LENGTH))
+}
+
+/// How many bytes the body has, if its headers say so. They do not where it comes in chunks, whatever `content-length` is beside
+/// that (RFC 9112, 6.3).
+pub(super) fn body_length(headers: &HeaderMap) -> Option<u64> {
+    let length = headers.get(CONTENT_LENGTH).filter(|_| !headers.contains_key(TRANSFER_ENCODING));
+    length.and_then(|length| length.to_str().ok()?.parse().ok())
 }
 
 /// The wanted headers without hop-by-hop ones. A new map, because removing headers from a map changes the order of the rest.
@@ -66,6 +74,11 @@ mod tests {
         .collect();
         let names = |headers: HeaderMap| headers.keys().map(|name| name.to_string()).collect::<Vec<_>>();
         assert_eq!(names(for_upstream(&headers)), ["x-api-key", "accept-encoding"]);
-        assert_eq!(names(end_to_end(&headers)), ["host", "content-length", "x-api-key", "accept-encoding"]);
+        assert_eq!(names(for_client(&headers)), ["host", "x-api-key", "accept-encoding"]);
+        assert_eq!(body_length(&headers), None, "chunks have no length");
+        let whole = headers.iter().filter(|(name, _)| *name != TRANSFER_ENCODING);
+        let whole: HeaderMap = whole.map(|(name, value)| (name.clone(), value.clone())).collect();
+        assert_eq!(names(for_client(&whole)), ["host", "content-length", "x-api-key", "accept-encoding"]);
+        assert_eq!(body_length(&whole), Some(3));
     }
 }

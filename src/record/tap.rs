@@ -4,12 +4,13 @@
 
 use std::time::Instant;
 
-use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, Method, StatusCode};
 
 use super::compression::DecodeError;
 use super::decompress::Decoder;
 use super::exchange_file::ExchangeUpdate;
+use super::headers::body_length;
 use super::writer::ExchangeWriter;
 use crate::trace::ExchangeOutcome;
 use crate::wire::{Endpoint, EventTooLarge, Frame, Splitter, StreamSign};
@@ -80,7 +81,7 @@ impl Tap {
         }
         // Such responses have no body, whatever length they announce.
         let bodiless = method == Method::HEAD || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-        self.remaining = if bodiless { Some(0) } else { text(CONTENT_LENGTH).and_then(|length| length.parse().ok()) };
+        self.remaining = if bodiless { Some(0) } else { body_length(headers) };
         self.writer.respond(self.status, headers.clone()).await;
         if self.remaining == Some(0) {
             self.end().await;

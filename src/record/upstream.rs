@@ -83,6 +83,10 @@ impl Upstream {
     /// The URL for a request's path and query. It is below the base URL, whatever `..` the path has, and however often a server
     /// decodes it.
     pub(super) fn url(&self, path_and_query: &str) -> Result<Url, String> {
+        if !path_and_query.starts_with('/') {
+            // Joined, it would be a part of the host's name.
+            return Err("the request's path does not begin with /".into());
+        }
         let base = self.base.as_str().trim_end_matches('/');
         let url = Url::parse(&format!("{base}{path_and_query}")).map_err(|e| e.to_string())?;
         let below = url.path().strip_prefix(self.base.path().trim_end_matches('/'));
@@ -167,6 +171,9 @@ mod tests {
         }
         for path in ["/..%2f..%2fadmin", "/%2e%2e%5cadmin", "/v1/%252e%252e%252fadmin", "/v1/%2e%2e%2F%2E%2E/x"] {
             assert!(upstream.url(path).is_err(), "{path}");
+        }
+        for path in ["*", "", "v1/messages", ".evil.example/v1", ":1/v1", "@evil.example/v1"] {
+            assert!(Upstream::parse("http://host").unwrap().url(path).is_err(), "{path}");
         }
         for path in ["/v1/a%2Fb", "/v1/..a", "/v1/100%25", "/v1/%ff", "/v1/a..%2f"] {
             assert!(upstream.url(path).is_ok(), "{path}");

@@ -3,6 +3,7 @@
 mod child;
 mod faults;
 mod pages;
+mod proxying;
 mod readable;
 mod secret_matrix;
 mod secrets;
