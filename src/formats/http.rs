@@ -1,12 +1,13 @@
 //! Exchanges as tools record them that know HTTP and no protocol above it.
 
+use std::fmt::Display;
 use std::path::Path;
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
-use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+use time::{OffsetDateTime, UtcOffset};
 use uuid::Builder;
 
 use super::importer::{Found, ImportedExchange, Importer, Passed};
@@ -42,11 +43,15 @@ impl Started {
     /// The time that a text of RFC 3339 says.
     ///
     /// # Errors
-    /// It says none.
-    pub(super) fn parse(text: &str) -> Result<Self, time::error::Parse> {
-        let time = OffsetDateTime::parse(text, &Rfc3339)?;
-        let is_utc = text.ends_with('Z');
-        Ok(if is_utc { Self { time, text: text.to_owned() } } else { Self::at(time.to_offset(time::UtcOffset::UTC)) })
+    /// It says none, or one before the year 0 or after 9999 in UTC.
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
+        let none = |reason: &dyn Display| format!("its time, {text}, is none: {reason}");
+        let time = OffsetDateTime::parse(text, &Rfc3339).map_err(|error| none(&error))?;
+        if text.ends_with('Z') {
+            return Ok(Self { time, text: text.to_owned() });
+        }
+        let utc = time.checked_to_offset(UtcOffset::UTC).filter(|utc| (0..=9999).contains(&utc.year()));
+        utc.map(Self::at).ok_or_else(|| none(&"calendars hold the years 0 to 9999"))
     }
 
     fn at(time: OffsetDateTime) -> Self {
@@ -327,6 +332,22 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn a_time_that_calendars_do_not_hold_in_utc_is_none() {
+        for (text, utc) in [
+            ("2026-11-28T04:06:49.5Z", Some("2026-11-28T04:06:49.5Z")),
+            ("2026-11-28T04:06:49+02:00", Some("2026-11-28T02:06:49Z")),
+            ("9999-12-31T23:59:59+23:59", Some("9999-12-31T00:00:59Z")),
+            ("9999-12-31T23:59:59-23:59", None),
+            ("0000-01-01T00:00:00+00:01", None),
+            ("yesterday", None),
+        ] {
+            let started = Started::parse(text);
+            assert_eq!(started.as_ref().ok().map(|started| started.text.as_str()), utc, "{text}");
+            assert!(started.err().is_none_or(|error| error.starts_with(&format!("its time, {text}, is none: "))));
+        }
+    }
 
     #[test]
     fn a_header_that_came_more_than_once_is_several() {

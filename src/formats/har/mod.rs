@@ -129,7 +129,7 @@ impl Har {
 
 fn exchange(place: &str, entry: Entry) -> Result<HttpExchange, String> {
     let Entry { started_date_time, time, request, response, .. } = entry;
-    let started = started(&started_date_time)?;
+    let started = Started::parse(&started_date_time)?;
     let status = u16::try_from(response.status).unwrap_or_default();
     let answer = (status > 0).then(|| HttpAnswer {
         status,
@@ -140,10 +140,6 @@ fn exchange(place: &str, entry: Entry) -> Result<HttpExchange, String> {
     let body = request.post_data.and_then(bytes).map(Body::Bytes);
     let headers = pairs(request.headers);
     Ok(HttpExchange { place: place.to_owned(), started, method: request.method, url: request.url, headers, body, answer })
-}
-
-fn started(text: &str) -> Result<Started, String> {
-    Started::parse(text).map_err(|error| format!("its time, {text}, is none: {error}"))
 }
 
 fn pairs(headers: Vec<Header>) -> Headers {

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Entry, bytes, pairs, started};
-use crate::formats::http::{by_name, event_of, frames_of, path_of};
+use super::{Entry, bytes, pairs};
+use crate::formats::http::{Started, by_name, event_of, frames_of, path_of};
 use crate::formats::session_name;
 use crate::record::body_value;
 use crate::trace::{ExchangeOutcome, RecordedEvent, RecordedRequest, RecordedResponse, Timing, Trace, VERSION, assemble};
@@ -55,7 +55,7 @@ impl Own {
     /// The entry was changed since, so that it is none; the reason.
     pub(super) fn trace(self, entry: Entry) -> Result<Trace, String> {
         let Entry { started_date_time, request, response, .. } = entry;
-        started(&started_date_time)?;
+        Started::parse(&started_date_time)?;
         let answer = response.content.and_then(bytes).unwrap_or_default();
         let events = events_of(&answer, &self.at_us)?;
         let body = self.body.unwrap_or_else(|| if events.is_empty() { body_value(&answer) } else { assemble(&events) });

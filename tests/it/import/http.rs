@@ -277,3 +277,24 @@ fn what_comes_through_a_pipe_is_read() {
     let said = String::from_utf8(output.stdout).unwrap();
     assert!(said.starts_with("traces/stdin: 1 exchange\n"), "{said}");
 }
+
+#[test]
+fn an_archive_with_a_time_that_is_none_keeps_no_other_from_being_read() {
+    let sandbox = Sandbox::new();
+    let archive = |time: &str| {
+        let request = json!({"method": "POST", "url": "https://api.anthropic.com/v1/messages", "headers": [],
+            "postData": {"mimeType": "application/json", "text": r#"{"model":"m","max_tokens":1,"messages":[{"role":"user","content":"Hi"}]}"#}});
+        let response = json!({"status": 529, "headers": [], "content": {"mimeType": "application/json", "text": "{}"}});
+        let entry = json!({"startedDateTime": time, "time": 5, "request": request, "response": response});
+        json!({"log": {"version": "1.2", "creator": {}, "entries": [entry]}}).to_string()
+    };
+    for (file, time) in
+        [("a.har", "2026-11-28T04:06:49Z"), ("b.har", "9999-12-31T23:59:59-23:59"), ("c.har", "2026-11-28T04:06:50+01:00")]
+    {
+        sandbox.write(file, archive(time));
+    }
+    let ran = sandbox.run(&["trace", "import", "a.har", "b.har", "c.har"]);
+    assert!(ran.stderr.contains("its time, 9999-12-31T23:59:59-23:59, is none") || ran.stdout.contains("is none"), "{ran:?}");
+    assert!(!ran.stderr.contains("panicked"), "{}", ran.stderr);
+    assert_eq!(trace::find(&[sandbox.path("traces")]).unwrap().len(), 2);
+}
