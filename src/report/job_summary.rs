@@ -73,7 +73,8 @@ fn times(report: &Report) -> String {
 }
 
 fn as_markdown(Table { header, rows, words }: Table) -> String {
-    let mut table = Builder::from_iter([header].into_iter().chain(rows)).build();
+    let cells = |row: Vec<String>| row.iter().map(|cell| text(cell)).collect::<Vec<_>>();
+    let mut table = Builder::from_iter([header].into_iter().chain(rows).map(cells)).build();
     table.with(Style::markdown());
     table.modify(Columns::new(words..), Alignment::right());
     table.to_string()
