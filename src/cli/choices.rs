@@ -1,12 +1,20 @@
-//! The library's enums as values of flags: their names, and what `--help` says of each.
+//! The values of flags that several commands have: the library's enums with what `--help` says of each, and time limits.
 
-use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use clap::builder::{PossibleValue, PossibleValuesParser, RangedU64ValueParser, TypedValueParser};
 
 use crate::config::Mode;
 #[cfg(feature = "mlx")]
 use crate::engine::{ComputePath, decode::ToolFormatName};
 use crate::load::Arrivals;
 use crate::replay::{FlakyPolicy, Phase, ToolChoiceMode};
+
+/// About 30 years: clocks and timers count no longer times.
+const LONGEST_S: u64 = 1_000_000_000;
+
+/// A time limit in whole seconds.
+pub(super) fn seconds() -> RangedU64ValueParser {
+    RangedU64ValueParser::new().range(1..=LONGEST_S)
+}
 
 /// `--mode`.
 pub(super) fn mode() -> impl TypedValueParser<Value = Mode> {

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use crate::backend::TimeLimits;
-#[cfg(feature = "mlx")]
 use crate::cli::choices;
 
 /// What answers, and how long it may take.
@@ -38,15 +37,15 @@ pub(crate) struct BackendArgs {
 #[derive(clap::Args, Debug)]
 pub(crate) struct TimeLimitArgs {
     /// With a URL: how long connecting may take
-    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = choices::seconds())]
     connect_timeout: u64,
 
     /// With a URL: how long the server may be silent, before the first byte of an answer and between two
-    #[arg(long, value_name = "SECONDS", default_value_t = 600, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "SECONDS", default_value_t = 600, value_parser = choices::seconds())]
     silence_timeout: u64,
 
     /// With a URL: how long a whole answer may take [default: as long as it goes on]
-    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "SECONDS", value_parser = choices::seconds())]
     answer_timeout: Option<u64>,
 }
 
@@ -57,6 +56,29 @@ impl TimeLimitArgs {
             connect: Duration::from_secs(self.connect_timeout),
             silence: Duration::from_secs(self.silence_timeout),
             answer: self.answer_timeout.map(Duration::from_secs),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Cli {
+        #[command(flatten)]
+        limits: TimeLimitArgs,
+    }
+
+    #[test]
+    fn a_limit_is_a_time_that_clocks_count() {
+        for option in ["--connect-timeout", "--silence-timeout", "--answer-timeout"] {
+            for (seconds, is_one) in [("0", false), ("1", true), ("1000000000", true), ("9223372036854775807", false)] {
+                let parsed = Cli::try_parse_from(["anyclaude", option, seconds]);
+                assert_eq!(parsed.is_ok(), is_one, "{option} {seconds}");
+            }
         }
     }
 }

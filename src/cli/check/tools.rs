@@ -11,7 +11,7 @@ use super::outcome::CheckOutcome;
 use super::tool_task::{TASKS, TaskOutcome, ToolTask};
 use crate::cli::child::{check_program, environment, token_variable};
 use crate::cli::launch::{LaunchFlags, Origin, client_variables, launch_error};
-use crate::cli::{CliError, blocking, print, say};
+use crate::cli::{CliError, blocking, choices, print, say};
 use crate::config::{self, Settings};
 use crate::record::{Door, Recorder, RecordingSession, Upstream};
 use crate::server::{Allowed, RunToken};
@@ -28,7 +28,7 @@ pub(super) struct CheckToolsArgs {
     #[command(flatten)]
     flags: LaunchFlags,
     /// How long each tool may take, in seconds
-    #[arg(long, value_name = "SECONDS", default_value_t = 300)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 300, value_parser = choices::seconds())]
     patience_s: u64,
 }
 
