@@ -179,8 +179,9 @@ fn refuses_all_pictures(error: &BackendError) -> bool {
 }
 
 impl Backend for OpenAiBackend {
+    /// Its address without secrets: clients and terminals are told it.
     fn name(&self) -> String {
-        self.address.clone()
+        Redactor::default().text(&self.address).into_owned()
     }
 
     fn model(&self) -> String {

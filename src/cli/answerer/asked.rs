@@ -9,6 +9,7 @@ use reqwest::Url;
 use super::BackendArgs;
 use crate::cli::CliError;
 use crate::config::{Mode, Settings};
+use crate::trace::redact::Redactor;
 
 /// One `--backend`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +35,7 @@ pub(crate) enum Target {
 /// A backend, and the model to ask it for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::cli) struct Asked {
+    /// Its text has no secrets: reports have it.
     pub backend: BackendArg,
     /// `None` for what the backend or the trace has.
     pub model: Option<String>,
@@ -104,7 +106,9 @@ impl Asked {
             let backend: Result<BackendArg, String> = text.parse();
             backend.map_err(|wanted| CliError::input(format!("--backend {text}: {wanted}")))
         });
-        let backends = parsed.collect::<Result<Vec<_>, _>>()?;
+        let mut backends = parsed.collect::<Result<Vec<_>, _>>()?;
+        let redactor = Redactor::new(&configured.redact.patterns);
+        backends.iter_mut().for_each(|backend| backend.text = redactor.text(&backend.text).into_owned());
         let mut names = HashSet::new();
         if let Some(twice) = backends.iter().find(|backend| !names.insert(backend.name.as_str())) {
             let name = &twice.name;
@@ -211,6 +215,18 @@ mod tests {
         assert_eq!(asked(&["--model", "c=n"]), Ok(vec![("mlx".to_owned(), Some("c=n".to_owned()))]));
         assert_eq!(models(&["--model", "c=n"]).unwrap_err(), "--model c=n: no backend is named c; there are mlx, b");
         assert!(models(&["--model", "m", "--model", "n"]).unwrap_err().contains("--model NAME=MODEL"));
+    }
+
+    #[test]
+    fn what_is_shown_of_an_address_has_no_secrets() {
+        let (password, key) = ("hunter2pw", "zk3vq9xtzk3vq9xt");
+        let address = format!("openai:http://bob:{password}@127.0.0.1:1903/?api_key={key}");
+        let cli = Cli::try_parse_from(["anyclaude", "--backend", &address]).unwrap();
+        let backend = Asked::one(&cli.answerer, &Settings::default()).unwrap().backend;
+        assert!(!backend.text.contains(password) && !backend.text.contains(key), "{}", backend.text);
+        assert!(backend.text.starts_with("openai:http://bob:") && backend.text.contains("@127.0.0.1:1903"), "{}", backend.text);
+        let Target::Mode { base_url: Some(base_url), .. } = backend.target else { panic!("{:?}", backend.target) };
+        assert!(base_url.contains(password) && base_url.contains(key));
     }
 
     #[test]
