@@ -10,6 +10,7 @@ use super::{
     Agreement, Disagreement, Fidelity, Finding, FreeFidelity, Kind, MalformedArguments, Margins, Measurement, PhaseFailure,
 };
 use crate::snapshot::{ExchangeId, Outcome, Rule};
+use crate::trace::path_text;
 
 /// How a case's outcome compares with its accepted snapshot.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
@@ -38,10 +39,16 @@ pub struct CaseResult {
     /// The trace's name.
     pub id: ExchangeId,
     /// The trace's path.
+    #[serde(serialize_with = "path_text::path")]
+    #[schemars(with = "PathBuf")]
     pub trace: PathBuf,
     /// Where the accepted snapshot is, or would be.
+    #[serde(serialize_with = "path_text::path")]
+    #[schemars(with = "PathBuf")]
     pub snapshot: PathBuf,
     /// Where the outcome waits for review, if it does.
+    #[serde(serialize_with = "path_text::path_if_any")]
+    #[schemars(with = "Option<PathBuf>")]
     pub pending: Option<PathBuf>,
     /// The measurements, in the order in which they were made.
     pub measurements: Vec<Measurement>,
@@ -165,6 +172,8 @@ pub struct Untested {
     /// Traces without an answered Messages request, and those that may be skipped by wish.
     pub skipped: Vec<SkippedTrace>,
     /// Accepted snapshots whose trace is gone.
+    #[serde(serialize_with = "path_text::paths")]
+    #[schemars(with = "Vec<PathBuf>")]
     pub without_trace: Vec<PathBuf>,
     /// Match rules of the settings that were for no argument of any call.
     pub unused_rules: Vec<Rule>,
@@ -174,6 +183,8 @@ pub struct Untested {
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct SkippedTrace {
     /// The trace's path.
+    #[serde(serialize_with = "path_text::path")]
+    #[schemars(with = "PathBuf")]
     pub trace: PathBuf,
     /// Why.
     pub reason: String,

@@ -27,6 +27,7 @@ mod body;
 mod damaged_files;
 pub mod minimize;
 mod outline;
+pub(crate) mod path_text;
 mod pieces;
 mod prompt;
 pub mod redact;

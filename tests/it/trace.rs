@@ -7,7 +7,7 @@ use anyclaude::trace::{self, Draft, ExchangeOutcome, Opening, RecordedEvent, Rec
 use serde_json::{Map, Value, json};
 
 use crate::support::recorder::files;
-use crate::support::sandbox::Sandbox;
+use crate::support::sandbox::{Sandbox, repository};
 
 /// An exchange in which Read is called; times are made up.
 fn exchange(seq: u32) -> Trace {
@@ -679,4 +679,20 @@ fn recover_says_when_there_is_nothing_to_do() {
     exit 0
     nothing to recover in traces
     ");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_path_that_is_no_text_is_listed_as_json_too() {
+    use std::os::unix::ffi::OsStrExt;
+    let sandbox = Sandbox::new();
+    let folder = sandbox.path("traces").join(std::ffi::OsStr::from_bytes(b"caf\xe9"));
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::copy(repository("traces/read-file/0001.json"), folder.join("0001.json")).unwrap();
+    let listed = sandbox.run(&["trace", "ls", "--json"]).exits(0).stdout;
+    let found = sandbox.run(&["trace", "grep", "--json", "read"]).exits(0).stdout;
+    for json in [listed, found] {
+        let items: serde_json::Value = serde_json::from_str(&json).unwrap();
+        assert_eq!(items[0]["file"], "traces/caf\u{fffd}/0001.json");
+    }
 }

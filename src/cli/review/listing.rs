@@ -9,11 +9,13 @@ use super::reading::Pending;
 use crate::replay::Finding;
 use crate::review::change;
 use crate::snapshot::pending_name;
+use crate::trace::path_text;
 
 /// A pending snapshot in `--list --json`.
 #[derive(Serialize)]
 struct Listed<'a> {
     id: String,
+    #[serde(serialize_with = "path_text::path")]
     file: &'a Path,
     /// What changed; the same for snapshots that changed in the same way.
     change: String,

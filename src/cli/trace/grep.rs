@@ -42,6 +42,7 @@ pub(super) struct TraceGrepArgs {
 /// A line that matches.
 #[derive(Serialize)]
 struct Hit<'a> {
+    #[serde(serialize_with = "trace::path_text::path")]
     file: &'a Path,
     session: &'a str,
     seq: u32,

@@ -9,12 +9,13 @@ use tabled::settings::object::Columns;
 use tabled::settings::{Alignment, Style};
 
 use crate::cli::{CliError, print, text};
-use crate::trace::{ExchangeOutcome, Outline, find, outlines, recorded_message};
+use crate::trace::{ExchangeOutcome, Outline, find, outlines, path_text, recorded_message};
 use crate::wire::{ContentBlock, Endpoint};
 
 /// What is listed of a trace.
 #[derive(Serialize)]
 pub(super) struct TraceLine {
+    #[serde(serialize_with = "path_text::path")]
     file: PathBuf,
     session: String,
     seq: u32,
