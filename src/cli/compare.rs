@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use super::{CliError, print, print_to_stderr};
-use crate::files::write_as_named;
+use super::destination::print_beside;
+use super::{CliError, Destination};
 use crate::report::compare::{Compared, FinishedRun, Flips, to_terminal};
 
 /// Compare two finished replays: which traces the second one lost or won, then the times and cache hits
@@ -34,24 +34,20 @@ pub(super) struct CompareArgs {
     /// Write what differs and all figures to this file, or with `-` to standard output; the lines for people are then on standard
     /// error
     #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
+    json: Option<Destination>,
 }
 
 /// Prints what differs.
 pub(super) fn run(args: &CompareArgs) -> Result<ExitCode, CliError> {
+    if let Some(json) = &args.json {
+        json.check_against([args.before.as_path(), &args.now])?;
+    }
     let (before, now) = (read(&args.before)?, read(&args.now)?);
     let flips = Flips::between(&before, &now);
     let (text, compared) = (to_terminal(&before, &now, &flips), Compared::of(&before, &now, &flips));
-    match &args.json {
-        None => print(&text)?,
-        Some(path) if path == Path::new("-") => {
-            print_to_stderr(&text);
-            print(&compared.to_json())?;
-        }
-        Some(path) => {
-            print(&text)?;
-            write_as_named(path, &compared.to_json()).map_err(|error| CliError::unwritable(path, &error))?;
-        }
+    print_beside(&args.json, &text)?;
+    if let Some(json) = &args.json {
+        json.write(&compared.to_json())?;
     }
     Ok(ExitCode::from(flips.exit_code()))
 }

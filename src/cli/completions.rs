@@ -11,6 +11,7 @@ use clap_mangen::Man;
 use clap_mangen::roff::{Roff, roman};
 
 use super::{Cli, CliError, print};
+use crate::files::{Access, write_whole};
 
 /// Print completions for a shell
 #[derive(clap::Args, Debug)]
@@ -64,7 +65,7 @@ fn write_pages(command: &Command, folder: &Path) -> io::Result<()> {
     if let Some(text) = command.get_after_help() {
         behind(&text.to_string()).to_writer(&mut page)?;
     }
-    fs::write(folder.join(man.get_filename()), page)
+    write_whole(&folder.join(man.get_filename()), &page, Access::Everyone)
 }
 
 /// What stands behind a command's help: sections with headings, whose lines stay as they are.

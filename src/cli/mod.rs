@@ -1,7 +1,7 @@
 //! The command line: one module per command, and the one place where errors are printed.
 //!
 //! A command's module holds its arguments and what it does with them. What several commands need has modules of its own:
-//! [`error`] (exit codes), [`output`] (printing), [`log`], [`environment`], [`blocking`], [`text`] (figures as people read them),
+//! [`error`] (exit codes), [`output`] (printing), [`destination`] (files that options name), [`log`], [`environment`], [`blocking`], [`text`] (figures as people read them),
 //! [`choices`] (values of flags), [`allow`] (who may use a port), [`keys`], [`signals`], [`child`] (the client as our child
 //! process) and [`local_model`] (the model in this process).
 
@@ -15,6 +15,7 @@ mod client_limits;
 mod compare;
 mod completions;
 mod config;
+mod destination;
 mod doctor;
 mod environment;
 mod error;
@@ -42,6 +43,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use self::blocking::blocking;
+use self::destination::Destination;
 pub use self::error::CliError;
 use self::output::{print, print_to_stderr, say, unless_reader_left};
 use crate::trace::redact::Redactor;

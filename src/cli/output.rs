@@ -2,7 +2,7 @@
 //! through.
 
 use std::fmt::Display;
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, BufWriter, ErrorKind, StdoutLock, Write};
 
 use console::Term;
 
@@ -39,4 +39,27 @@ pub(super) fn unless_reader_left(written: io::Result<()>) -> Result<(), CliError
 fn write_all(mut out: impl Write, text: &str) -> io::Result<()> {
     out.write_all(text.as_bytes())?;
     out.flush()
+}
+
+/// Standard output for what is written piece by piece. A piece that is no whole text goes as it is.
+pub(super) struct PrintedPieces(BufWriter<StdoutLock<'static>>);
+
+impl PrintedPieces {
+    pub(super) fn new() -> Self {
+        Self(BufWriter::new(io::stdout().lock()))
+    }
+}
+
+impl Write for PrintedPieces {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match str::from_utf8(bytes) {
+            Ok(text) => self.0.write_all(visible(text).as_bytes())?,
+            Err(_) => self.0.write_all(bytes)?,
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
 }

@@ -5,7 +5,8 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
-use super::{CliError, load, print};
+use super::destination::print_beside;
+use super::{CliError, Destination, load};
 use crate::report::{Measured, load as load_report};
 
 /// Work with the reports that --json wrote
@@ -38,14 +39,17 @@ struct MergeArgs {
     #[arg(required = true)]
     reports: Vec<PathBuf>,
 
-    /// Write the sum to this file
+    /// Write the sum to this file, or with `-` to standard output; the lines for people are then on standard error
     #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
+    json: Option<Destination>,
 }
 
 /// Runs the command.
 pub(super) fn run(args: ReportArgs) -> Result<ExitCode, CliError> {
     let ReportCommand::Merge(args) = args.command;
+    if let Some(json) = &args.json {
+        json.check_against(args.reports.iter().map(PathBuf::as_path))?;
+    }
     let mut merged: Option<Measured> = None;
     for path in &args.reports {
         let report = read(path)?;
@@ -54,9 +58,9 @@ pub(super) fn run(args: ReportArgs) -> Result<ExitCode, CliError> {
     }
     // Clap asks for one at least.
     let Some(merged) = merged else { return Ok(ExitCode::SUCCESS) };
-    print(&format!("{}{}", load_report::to_terminal(&merged), load_report::shards_line(&merged)))?;
-    if let Some(path) = &args.json {
-        load::write(path, &merged)?;
+    print_beside(&args.json, &format!("{}{}", load_report::to_terminal(&merged), load_report::shards_line(&merged)))?;
+    if let Some(json) = &args.json {
+        json.write(&merged.to_json())?;
     }
     Ok(ExitCode::from(if merged.is_whole() { load::exit_code(&merged) } else { 3 }))
 }

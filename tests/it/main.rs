@@ -21,6 +21,7 @@ mod library;
 mod load;
 mod minimize;
 mod model;
+mod named_files;
 mod openai;
 #[cfg(feature = "mlx")]
 mod oracle;

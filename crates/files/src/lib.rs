@@ -1,5 +1,7 @@
 //! Writing files so that neither a reader nor a crash ever sees half of one.
 
+mod as_named;
+
 use std::fs::{self, DirBuilder, File, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
@@ -8,6 +10,8 @@ use std::path::Path;
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::{Errno, retry_on_intr};
 use tempfile::NamedTempFile;
+
+pub use self::as_named::{FileAsNamed, write_as_named};
 
 /// How the names of temporary files begin and end. A kill in the middle of a write leaves one behind.
 const TEMPORARY: (&str, &str) = (".anyclaude-", ".tmp");
@@ -21,6 +25,16 @@ pub enum Access {
     Everyone,
 }
 
+impl Access {
+    /// The mode of a new file, before the umask.
+    fn mode(self) -> u32 {
+        match self {
+            Self::Owner => 0o600,
+            Self::Everyone => 0o666,
+        }
+    }
+}
+
 /// Writes a whole file, or leaves the old one: the bytes go to a temporary file beside it and to the disk before it gets its
 /// name.
 ///
@@ -29,11 +43,9 @@ pub enum Access {
 /// # Errors
 /// The folder is missing, or something cannot be written. No temporary file is left.
 pub fn write_atomically(path: &Path, bytes: &[u8], access: Access) -> io::Result<()> {
-    let file = temporary_beside(path, access)?;
+    let file = temporary_beside(path, access.mode())?;
     (&file).write_all(bytes)?;
-    file.as_file().sync_all()?;
-    file.persist(path)?;
-    sync_folder(path)
+    give_name(file, path)
 }
 
 /// Writes a whole file, or leaves the old one, for as long as the machine runs: what is not on the disk yet when it crashes is
@@ -42,7 +54,7 @@ pub fn write_atomically(path: &Path, bytes: &[u8], access: Access) -> io::Result
 /// # Errors
 /// The folder is missing, or something cannot be written. No temporary file is left.
 pub fn write_whole(path: &Path, bytes: &[u8], access: Access) -> io::Result<()> {
-    let file = temporary_beside(path, access)?;
+    let file = temporary_beside(path, access.mode())?;
     (&file).write_all(bytes)?;
     file.persist(path)?;
     Ok(())
@@ -50,11 +62,7 @@ pub fn write_whole(path: &Path, bytes: &[u8], access: Access) -> io::Result<()> 
 
 /// A new file with a passing name. Locked, so that nobody takes it for one that a kill has left behind. Whoever did so before it
 /// was locked has removed it: then there is another one.
-fn temporary_beside(path: &Path, access: Access) -> io::Result<NamedTempFile> {
-    let mode = match access {
-        Access::Owner => 0o600,
-        Access::Everyone => 0o666,
-    };
+fn temporary_beside(path: &Path, mode: u32) -> io::Result<NamedTempFile> {
     loop {
         let file = tempfile::Builder::new()
             .prefix(TEMPORARY.0)
@@ -68,29 +76,19 @@ fn temporary_beside(path: &Path, access: Access) -> io::Result<NamedTempFile> {
     }
 }
 
+/// Brings a temporary file to the disk, and then gives it this name.
+fn give_name(file: NamedTempFile, path: &Path) -> io::Result<()> {
+    file.as_file().sync_all()?;
+    file.persist(path)?;
+    sync_folder(path)
+}
+
 /// Whether an open file still has a name in a folder.
 ///
 /// # Errors
 /// The system does not say.
 pub fn has_name(file: &File) -> io::Result<bool> {
     Ok(file.metadata()?.nlink() > 0)
-}
-
-/// Writes a file that the user has named, for everyone to read: as [`write_atomically`] does, but through symbolic links, and
-/// straight into what is no regular file (`/dev/stdout`, a pipe), which must not be replaced by one. Makes its folder if that is
-/// missing.
-///
-/// # Errors
-/// The folder cannot be made, or something cannot be written.
-pub fn write_as_named(path: &Path, text: &str) -> io::Result<()> {
-    fs::create_dir_all(folder_of(path))?;
-    match fs::metadata(path) {
-        Ok(metadata) if !metadata.is_file() => File::options().write(true).open(path)?.write_all(text.as_bytes()),
-        Ok(_) => write_atomically(&fs::canonicalize(path)?, text.as_bytes(), Access::Everyone),
-        // A link to what is not there yet.
-        Err(_) if path.is_symlink() => fs::write(path, text),
-        Err(_) => write_atomically(path, text.as_bytes(), Access::Everyone),
-    }
 }
 
 /// Makes a folder that only its owner may enter, and those around it that are missing. One that exists stays as it is.
@@ -183,27 +181,6 @@ mod tests {
             assert_eq!((fs::read_to_string(&path).unwrap().as_str(), mode & 0o044 != 0), (text, group_and_others));
         }
         assert_eq!(names_in(folder.path()), ["a"]);
-    }
-
-    #[test]
-    fn a_file_is_written_as_named_through_links_and_into_devices() {
-        let folder = tempfile::tempdir().unwrap();
-        let [file, link, dangling] = ["file", "link", "dangling"].map(|name| folder.path().join(name));
-        fs::write(&file, "old").unwrap();
-        std::os::unix::fs::symlink(&file, &link).unwrap();
-        std::os::unix::fs::symlink("to-come", &dangling).unwrap();
-        for path in [&link, &dangling] {
-            write_as_named(path, "new").unwrap();
-            assert!(path.is_symlink());
-        }
-        for written in ["file", "to-come"] {
-            assert_eq!(fs::read_to_string(folder.path().join(written)).unwrap(), "new");
-        }
-        let null = folder.path().join("null");
-        std::os::unix::fs::symlink("/dev/null", &null).unwrap();
-        write_as_named(&null, "new").unwrap();
-        assert!(!fs::metadata("/dev/null").unwrap().is_file() && null.is_symlink());
-        assert!(write_as_named(folder.path(), "new").is_err());
     }
 
     #[test]

@@ -18,8 +18,9 @@ use serde_json::json;
 use tokio::process::Command;
 
 use self::requirement::{Presence, Requirement};
+use super::destination::print_beside;
 use super::local_model::{self, ModelFolder, ModelFolderError, in_words};
-use super::{CliError, blocking, print};
+use super::{CliError, Destination, blocking};
 #[cfg(feature = "mlx")]
 use crate::engine::text::{ChatTemplate, Tokenizer};
 #[cfg(feature = "mlx")]
@@ -33,9 +34,9 @@ pub(super) struct DoctorArgs {
     #[arg(long, value_name = "DIR|NAME", default_value = local_model::EMBEDDED)]
     model: PathBuf,
     /// Write a page to attach to a bug report: the machine, what is found here, and a small bench beside mlx-lm, if python3 has
-    /// it
+    /// it. With `-` it goes to standard output, and the lines for people to standard error
     #[arg(long, value_name = "FILE")]
-    report: Option<PathBuf>,
+    report: Option<Destination>,
 }
 
 const EXAMPLES: &str = "\
@@ -59,12 +60,13 @@ pub(super) async fn run(args: DoctorArgs) -> Result<ExitCode, CliError> {
     let given = args.model.clone();
     requirements.extend(blocking(move || Ok(model(&given))).await?);
     requirements.push(Requirement { thing: "client", presence: client().await });
+    let print = |text: &str| print_beside(&args.report, text);
     print(&requirements.iter().map(Requirement::line).collect::<String>())?;
-    if let Some(file) = args.report {
+    if let Some(file) = &args.report {
         let figures = blocking(move || Ok(figures(&args.model))).await?;
-        let written = std::fs::write(&file, report::page(&requirements, &figures));
-        written.map_err(|error| CliError::unwritable(&file, &error))?;
-        print(&format!("report written to {}\n", file.display()))?;
+        let page = report::page(&requirements, &figures);
+        tokio::task::block_in_place(|| file.write(&page))?;
+        print(&format!("report written to {file}\n"))?;
     }
     Ok(ExitCode::from(if requirements.iter().any(Requirement::is_missing) { 3 } else { 0 }))
 }

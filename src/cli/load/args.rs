@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::builder::RangedU64ValueParser;
 
 use crate::cli::answerer::BackendArgs;
-use crate::cli::choices;
+use crate::cli::{Destination, choices};
 use crate::load::{Arrivals, Budget, Pattern, Shard};
 use crate::report::units::parse_time;
 
@@ -53,9 +53,10 @@ pub(crate) struct LoadArgs {
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub seed: u64,
 
-    /// Write all figures to this file, whose folder is made if it is missing; `anyclaude report merge` adds those of several shards
+    /// Write all figures to this file, whose folder is made if it is missing, or with `-` to standard output; the lines for people
+    /// are then on standard error. `anyclaude report merge` adds the figures of several shards
     #[arg(long, value_name = "FILE")]
-    pub json: Option<PathBuf>,
+    pub json: Option<Destination>,
 }
 
 /// When requests come: one of them.

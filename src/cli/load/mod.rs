@@ -2,9 +2,8 @@
 
 mod args;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use indicatif::ProgressBar;
 use rustix::process::Signal;
@@ -13,11 +12,11 @@ use serde_json::Map;
 pub(super) use self::args::LoadArgs;
 use self::args::MOST_REQUESTS;
 use super::answerer::{Answerer, Asked, Wanted, connect, host_name, model_name};
+use super::destination::print_beside;
 use super::signals::{self, Signals, exit_code_of};
 use super::text::{count, duration};
-use super::{CliError, print, say};
+use super::{CliError, Destination, say};
 use crate::config;
-use crate::files::write_as_named;
 use crate::load::{
     Changes, Dice, ENOUGH_WITHIN_BUDGET, Pattern, RateSearch, Sample, Workload, WorkloadError, falls_behind, run as send,
     schedule,
@@ -31,7 +30,7 @@ pub(super) async fn run(args: LoadArgs) -> Result<ExitCode, CliError> {
         let configured = config::load(&Map::new())?.settings;
         let asked = Asked::one(&args.answerer, &configured)?;
         let changes = Changes { model: asked.model_to_send(), max_tokens: args.max_tokens };
-        let workload = workload(&args.traces, changes, args.pattern.longest_pause)?;
+        let workload = workload(&args, changes)?;
         Ok::<_, CliError>((configured, asked, workload))
     })?;
     let wanted = Wanted { betas: &workload.betas, margins_of: None };
@@ -49,10 +48,14 @@ pub(super) async fn run(args: LoadArgs) -> Result<ExitCode, CliError> {
 }
 
 /// The conversations of the traces.
-fn workload(paths: &[PathBuf], changes: Changes, longest_pause: Duration) -> Result<Workload, CliError> {
+fn workload(args: &LoadArgs, changes: Changes) -> Result<Workload, CliError> {
+    let found = trace::find(&args.traces)?;
+    if let Some(json) = &args.json {
+        json.check_against(found.iter().map(PathBuf::as_path))?;
+    }
     let read = |path: PathBuf| trace::read(&path).map(|trace| (path, trace));
-    let traces = trace::find(paths)?.into_iter().map(read);
-    let workload = Workload::of(traces, changes, longest_pause).map_err(|error| match error {
+    let traces = found.into_iter().map(read);
+    let workload = Workload::of(traces, changes, args.pattern.longest_pause).map_err(|error| match error {
         WorkloadError::Trace(error) => error.into(),
         WorkloadError::Name(error) => CliError::input(error),
     })?;
@@ -81,7 +84,7 @@ struct Generator<'a> {
 impl Generator<'_> {
     async fn send_once(&self) -> Result<ExitCode, CliError> {
         let (_, measured, stopped) = self.send(self.args.pattern.pattern(), self.args.own_requests()).await?;
-        print(&load::to_terminal(&measured))?;
+        self.print(&load::to_terminal(&measured))?;
         self.write(&measured)?;
         Ok(ExitCode::from(stopped.map_or_else(|| exit_code(&measured), exit_code_of)))
     }
@@ -99,7 +102,7 @@ impl Generator<'_> {
                 return Ok(ExitCode::from(exit_code_of(signal)));
             }
             let kept_up = !falls_behind(&samples);
-            print(&load::rate_line(per_s, &measured, kept_up))?;
+            self.print(&load::rate_line(per_s, &measured, kept_up))?;
             if measured.answered == 0 {
                 // What was found before that is measured all the same.
                 if best.is_some() {
@@ -118,9 +121,9 @@ impl Generator<'_> {
 
     /// Prints and writes what came of a search.
     fn end(&self, best: Option<Measured>, search: &RateSearch) -> Result<ExitCode, CliError> {
-        print(&load::search_line(search.found(), search.too_much()))?;
+        self.print(&load::search_line(search.found(), search.too_much()))?;
         let Some(best) = best else { return Ok(ExitCode::from(4)) };
-        print(&format!("\n{}", load::to_terminal(&best)))?;
+        self.print(&format!("\n{}", load::to_terminal(&best)))?;
         self.write(&best)?;
         Ok(ExitCode::SUCCESS)
     }
@@ -185,15 +188,15 @@ impl Generator<'_> {
         }
     }
 
-    fn write(&self, measured: &Measured) -> Result<(), CliError> {
-        self.args.json.as_deref().map_or(Ok(()), |path| write(path, measured))
+    /// Prints lines for people.
+    fn print(&self, text: &str) -> Result<(), CliError> {
+        print_beside(&self.args.json, text)
     }
-}
 
-/// Writes the figures to a file.
-pub(super) fn write(path: &Path, measured: &Measured) -> Result<(), CliError> {
-    tokio::task::block_in_place(|| write_as_named(path, &measured.to_json()))
-        .map_err(|error| CliError::input(format!("cannot write {}: {error}; choose another place with --json", path.display())))
+    fn write(&self, measured: &Measured) -> Result<(), CliError> {
+        let write = |json: &Destination| tokio::task::block_in_place(|| json.write(&measured.to_json()));
+        self.args.json.as_ref().map_or(Ok(()), write)
+    }
 }
 
 /// 3 if nothing of what was sent was answered, 4 if too little was within the budget.

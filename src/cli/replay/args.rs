@@ -6,7 +6,7 @@ use clap::builder::RangedU64ValueParser;
 
 use crate::cli::answerer::BackendArgs;
 use crate::cli::environment::in_ci;
-use crate::cli::{CliError, choices};
+use crate::cli::{CliError, Destination, choices};
 use crate::config::ReplayDefaults;
 use crate::replay::{FidelityMode, FlakyPolicy, Phase, Policy, ReplaySettings, ToolChoiceMode};
 use crate::snapshot::Matching;
@@ -108,15 +108,15 @@ pub(crate) struct ReplayArgs {
     /// Write all figures and the raw data of every measurement to this file, or with `-` to standard output; the lines for people
     /// are then on standard error
     #[arg(long, value_name = "FILE")]
-    pub json: Option<PathBuf>,
+    pub json: Option<Destination>,
 
     /// Write the results to this file as JUnit XML, for GitLab, Jenkins and others
     #[arg(long, value_name = "FILE")]
-    pub junit: Option<PathBuf>,
+    pub junit: Option<Destination>,
 
     /// Write the whole report to this file as a page for a browser: diffs, curves, timelines
     #[arg(long, value_name = "FILE")]
-    pub html: Option<PathBuf>,
+    pub html: Option<Destination>,
 
     /// Print a histogram of TTFT for each phase
     #[arg(long)]

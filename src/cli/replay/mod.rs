@@ -41,15 +41,16 @@ pub(super) async fn run(args: ReplayArgs) -> Result<ExitCode, CliError> {
 
 async fn replay(args: ReplayArgs) -> Result<ExitCode, CliError> {
     let policy = policy(&args)?;
-    let (configured, asked, expectations, settings, plan, without_trace) = tokio::task::block_in_place(|| {
+    let (configured, asked, expectations, settings, files, plan, without_trace) = tokio::task::block_in_place(|| {
         let configured = config::load(&Map::new())?.settings;
         let defaults = configured.replay.clone();
         let asked = Asked::of(&args.answerer, &configured)?;
         let expectations = Expectations::read(&args, defaults.budget.clone())?;
         let settings = args.settings(defaults);
-        let plan = plan(&args, &settings)?;
+        let files = ResultFiles::of(&args)?;
+        let plan = plan(&args, &settings, &files)?;
         let without_trace = without_trace(&args, &plan)?;
-        Ok::<_, CliError>((configured, asked, expectations, settings, plan, without_trace))
+        Ok::<_, CliError>((configured, asked, expectations, settings, files, plan, without_trace))
     })?;
     let in_process = asked.iter().filter(|asked| asked.is_in_process()).count();
     if in_process > 1 {
@@ -76,7 +77,6 @@ async fn replay(args: ReplayArgs) -> Result<ExitCode, CliError> {
         replay.without_trace.clone_from(&without_trace);
         replays.push(replay);
     }
-    let files = ResultFiles::of(&args);
     match &replays[..] {
         [replay] => alone::run(replay, &args, &files, &expectations).await,
         replays => several::run(replays, &args, &files, &expectations).await,
@@ -102,8 +102,9 @@ fn policy(args: &ReplayArgs) -> Result<Policy, CliError> {
 
 /// Reads the traces and plans what to do with them. Having nothing to do is an error, not a success, unless the user says that
 /// traces may be skipped. Traces that cannot be read are something to report.
-fn plan(args: &ReplayArgs, settings: &ReplaySettings) -> Result<Plan, CliError> {
+fn plan(args: &ReplayArgs, settings: &ReplaySettings, files: &ResultFiles) -> Result<Plan, CliError> {
     let found = trace::find(&args.traces)?;
+    files.check_against(&found)?;
     let read = |path: PathBuf| trace::read(&path).map(|trace| (path, trace)).map_err(CliError::from);
     let traces = found.into_iter().map(read).collect::<Result<Vec<_>, _>>()?;
     let plan = Plan::new(traces, settings).map_err(CliError::input)?;

@@ -1,74 +1,63 @@
 //! The files that a replay's figures are written to.
 
-use std::io;
 use std::path::{Path, PathBuf};
 
 use super::args::ReplayArgs;
 use super::figures::Figures;
-use crate::cli::{CliError, print, print_to_stderr};
+use crate::cli::destination::print_beside;
+use crate::cli::{CliError, Destination};
 use crate::files::write_as_named;
 use crate::report::{Report, hgrm};
 
 /// Where figures are written.
 pub(super) struct ResultFiles {
-    /// Where `--json` goes.
-    pub json: Option<JsonPlace>,
-    /// The file for `--html`.
-    pub html: Option<PathBuf>,
-    /// The file for `--junit`.
-    pub junit: Option<PathBuf>,
+    /// Where `--json`, `--html` and `--junit` go, and what makes their texts.
+    named: Vec<(Destination, Format)>,
     /// The folder for `--hgrm`.
-    pub hgrm: Option<PathBuf>,
+    hgrm: Option<PathBuf>,
 }
 
-/// Where the JSON goes.
-pub(super) enum JsonPlace {
-    /// Into this file.
-    File(PathBuf),
-    /// To standard output, when all is done.
-    StandardOutput,
-}
+/// Makes the text of a file.
+type Format = fn(Figures<'_>) -> Result<String, CliError>;
 
 impl ResultFiles {
-    pub(super) fn of(args: &ReplayArgs) -> Self {
-        let json = args.json.clone().map(|path| match path == Path::new("-") {
-            true => JsonPlace::StandardOutput,
-            false => JsonPlace::File(path),
-        });
-        Self { json, html: args.html.clone(), junit: args.junit.clone(), hgrm: args.hgrm.clone() }
+    /// As the arguments have them.
+    ///
+    /// # Errors
+    /// Two are to go to standard output.
+    pub(super) fn of(args: &ReplayArgs) -> Result<Self, CliError> {
+        let json: Format = |figures| Ok(figures.to_json());
+        let html: Format = |figures| Ok(figures.to_html());
+        let junit: Format = |figures| figures.to_junit().map_err(CliError::backend);
+        let named = [(&args.json, json), (&args.html, html), (&args.junit, junit)];
+        let named: Vec<_> = named.into_iter().filter_map(|(file, format)| Some((file.clone()?, format))).collect();
+        if named.iter().filter(|(file, _)| *file == Destination::StandardOutput).count() > 1 {
+            return Err(CliError::input("only one of --json, --html and --junit can be `-`; name a file for the others"));
+        }
+        Ok(Self { named, hgrm: args.hgrm.clone() })
     }
 
-    /// Prints to standard output, or to standard error if the other is for JSON.
+    /// Checks that none of them would be written over one of these files.
+    pub(super) fn check_against(&self, inputs: &[PathBuf]) -> Result<(), CliError> {
+        self.files().try_for_each(|file| file.check_against(inputs.iter().map(PathBuf::as_path)))
+    }
+
+    /// Prints to standard output, or to standard error if the other is for figures.
     pub(super) fn print(&self, text: &str) -> Result<(), CliError> {
-        match &self.json {
-            Some(JsonPlace::StandardOutput) => {
-                print_to_stderr(text);
-                Ok(())
-            }
-            Some(JsonPlace::File(_)) | None => print(text),
-        }
+        print_beside(self.files(), text)
     }
 
     /// Writes the figures for the last time, to standard output too.
     pub(super) fn finish(&self, figures: Figures) -> Result<(), CliError> {
         self.write(figures)?;
-        match &self.json {
-            Some(JsonPlace::StandardOutput) => print(&figures.to_json()),
-            Some(JsonPlace::File(_)) | None => Ok(()),
-        }
+        let mut printed = self.named.iter().filter(|(file, _)| *file == Destination::StandardOutput);
+        printed.try_for_each(|(file, format)| file.write(&format(figures)?))
     }
 
     /// Writes the figures so far, over those that were written before.
     pub(super) fn write(&self, figures: Figures) -> Result<(), CliError> {
-        if let Some(JsonPlace::File(path)) = &self.json {
-            write(path, &figures.to_json())?;
-        }
-        if let Some(path) = &self.html {
-            write(path, &figures.to_html())?;
-        }
-        if let Some(path) = &self.junit {
-            let xml = figures.to_junit().map_err(|error| unwritable(path, io::Error::other(error)))?;
-            write(path, &xml)?;
+        for (file, format) in self.named.iter().filter(|(file, _)| *file != Destination::StandardOutput) {
+            file.write(&format(figures)?)?;
         }
         let Some(folder) = &self.hgrm else { return Ok(()) };
         for (folder, report) in figures.reports(folder) {
@@ -76,27 +65,22 @@ impl ResultFiles {
         }
         Ok(())
     }
+
+    fn files(&self) -> impl Iterator<Item = &Destination> {
+        self.named.iter().map(|(file, _)| file)
+    }
 }
 
 /// Writes a file for each phase and metric.
 fn write_hgrm(folder: &Path, report: &Report) -> Result<(), CliError> {
-    std::fs::create_dir_all(folder).map_err(|error| unwritable(folder, error))?;
+    // At once, not only when there is something to write.
+    std::fs::create_dir_all(folder).map_err(|error| CliError::unwritable(folder, &error))?;
     for phase in &report.latency {
         for (metric, distribution) in phase.distributions().iter().filter(|(_, distribution)| distribution.count() > 0) {
-            let name = format!("{}-{}.hgrm", phase.phase, metric.name().to_lowercase());
-            write(&folder.join(name), &hgrm::to_hgrm(distribution))?;
+            let path = folder.join(format!("{}-{}.hgrm", phase.phase, metric.name().to_lowercase()));
+            let written = write_as_named(&path, &hgrm::to_hgrm(distribution));
+            written.map_err(|error| CliError::unwritable(&path, &error))?;
         }
     }
     Ok(())
-}
-
-fn write(path: &Path, text: &str) -> Result<(), CliError> {
-    write_as_named(path, text).map_err(|error| unwritable(path, error))
-}
-
-fn unwritable(path: &Path, error: io::Error) -> CliError {
-    CliError::input(format!(
-        "cannot write {}: {error}; choose another place with --json, --html, --junit or --hgrm",
-        path.display()
-    ))
 }

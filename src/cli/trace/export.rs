@@ -1,15 +1,14 @@
 //! `anyclaude trace export`: traces as the files of other tools.
 
-use std::fs::File;
-use std::io::BufWriter;
-use std::os::unix::fs::OpenOptionsExt;
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::folder::or_default;
+use crate::cli::destination::{PieceError, print_beside};
 use crate::cli::text::count;
-use crate::cli::{CliError, print, say};
-use crate::formats::{CountTokens, EXPORTERS, Export, exporter_named};
+use crate::cli::{CliError, Destination, say};
+use crate::formats::{CountTokens, EXPORTERS, Export, Exporter, exporter_named};
 use crate::trace::{self, PromptItem, TraceError, came_at, outlines};
 use crate::wire::MessagesRequest;
 
@@ -30,9 +29,10 @@ pub(super) struct TraceExportArgs {
     /// The format
     #[arg(long, value_name = "FORMAT", value_parser = format_parser())]
     to: String,
-    /// The file to write; readable by its owner only, and written over if it exists
+    /// The file to write, or `-` for standard output; readable by its owner only. One that exists is replaced once the new one is
+    /// whole
     #[arg(long, value_name = "FILE")]
-    out: PathBuf,
+    out: Destination,
     /// For mooncake and weka: count in tokens of this model, with the prompt as its chat template renders it [default: a token
     /// for every four bytes of text]
     #[cfg(feature = "mlx")]
@@ -50,16 +50,14 @@ pub(super) fn run(args: TraceExportArgs) -> Result<ExitCode, CliError> {
     let files = by_time(trace::find(&or_default(args.paths)?)?)?;
     let is_estimated = counted.is_none() && exporter.counts_tokens();
     let tokens = counted.unwrap_or_else(|| Box::new(estimated_tokens));
-    let failed = |error: std::io::Error| CliError::input(format!("cannot write {}: {error}", args.out.display()));
-    let file = File::options().write(true).create(true).truncate(true).mode(0o600).open(&args.out).map_err(failed)?;
-    let mut out = BufWriter::new(file);
-    let mut export = Export::begin(exporter, &*tokens, &mut out).map_err(failed)?;
-    for file in files {
-        export.add(&file, trace::read(&file)?).map_err(failed)?;
-    }
-    let (written, passed) = (export.written, export.passed);
-    export.end().map_err(failed)?;
-    print(&format!("{}: {}\n", args.out.display(), count(written, "exchange")))?;
+    args.out.check_against(files.iter().map(PathBuf::as_path))?;
+    let (mut written, mut passed) = (0, 0);
+    args.out.write_pieces(|out| {
+        (written, passed) = export(exporter, &*tokens, files, out)?;
+        Ok(())
+    })?;
+    let print = |text: &str| print_beside([&args.out], text);
+    print(&format!("{}: {}\n", args.out, count(written, "exchange")))?;
     if is_estimated {
         say("prompts are counted by an estimate, a token for every four bytes; --model counts in a model's own tokens");
     }
@@ -67,6 +65,22 @@ pub(super) fn run(args: TraceExportArgs) -> Result<ExitCode, CliError> {
         print(&format!("not exported, since they {}: {passed}\n", exporter.leaves_out()))?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Writes these files' exchanges. Returns how many are written, and how many have no place.
+fn export(
+    exporter: &dyn Exporter,
+    tokens: &CountTokens<'_>,
+    files: Vec<PathBuf>,
+    out: &mut dyn Write,
+) -> Result<(usize, usize), PieceError> {
+    let mut export = Export::begin(exporter, tokens, out)?;
+    for file in files {
+        export.add(&file, trace::read(&file).map_err(|error| PieceError::Other(error.into()))?)?;
+    }
+    let counts = (export.written, export.passed);
+    export.end()?;
+    Ok(counts)
 }
 
 /// The files in the order in which their exchanges were recorded.

@@ -72,6 +72,9 @@ impl Check<'_> {
 /// Runs the command. Reads and writes files, starts processes.
 pub(super) fn run(args: TraceMinimizeArgs) -> Result<ExitCode, CliError> {
     let TraceMinimizeArgs { trace: file, check: command, out, budget } = args;
+    if out == Path::new("-") {
+        return Err(CliError::input("--out -: the trace is written anew whenever a smaller one is found; name a file"));
+    }
     let original = trace::read(&file)?;
     if let Ok(existing) = std::fs::canonicalize(&out) {
         let is_the_trace = std::fs::canonicalize(&file).is_ok_and(|file| file == existing);

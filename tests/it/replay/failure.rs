@@ -358,8 +358,8 @@ fn input_that_cannot_be_read_exits_2_and_names_the_file() {
     exit 2: error: traces: no trace matches --filter nothing
     exit 2: error: --backend elsewhere: what answers is one of mlx, claude, lmstudio, openrouter, openai, anthropic, alone or with `:` and a URL, or a URL that starts with http:// or https://
     exit 2: error: --backend ftp://elsewhere: what answers is one of mlx, claude, lmstudio, openrouter, openai, anthropic, alone or with `:` and a URL, or a URL that starts with http:// or https://
-    exit 2: error: cannot write traces: Is a directory (os error 21); choose another place with --json, --html, --junit or --hgrm
-    exit 2: error: cannot write traces/demo/001.json: File exists (os error 17); choose another place with --json, --html, --junit or --hgrm
+    exit 2: error: cannot write traces: Is a directory (os error 21); choose another place
+    exit 2: error: cannot write traces/demo/001.json: File exists (os error 17); choose another place
     exit 2: error: cannot use traces/demo/001.json/demo__001.snap: Not a directory (os error 20); check the path, its permissions and the free space
     ");
 }
