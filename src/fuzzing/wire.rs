@@ -134,6 +134,11 @@ pub fn answer(bytes: &[u8]) {
         for event in &events {
             assembler.push(event).unwrap_or_else(|error| panic!("{error}: {events:?}"));
         }
-        assembler.finish().unwrap_or_else(|error| panic!("{error}: {events:?}"));
+        // An error of the server ends the stream at any point, and nothing comes after it.
+        let failed = events.iter().position(|event| matches!(event, StreamEvent::Error { .. }));
+        match failed {
+            Some(at) => assert_eq!(at + 1, events.len(), "{events:?}"),
+            None => drop(assembler.finish().unwrap_or_else(|error| panic!("{error}: {events:?}"))),
+        }
     }
 }
