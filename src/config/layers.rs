@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use figment::providers::Env;
-use figment::value::{Dict, Map};
+use figment::value::{Dict, Map, Value};
 use figment::{Figment, Metadata, Profile, Provider};
 use serde::Serialize;
 
@@ -13,8 +13,14 @@ use super::{ConfigError, Settings};
 /// The beginning of our environment variables' names.
 const PREFIX: &str = "ANYCLAUDE_";
 
+/// The name of the layer below all others.
+const DEFAULT: &str = "default";
+
 /// The name of the environment's layer.
 const ENVIRONMENT: &str = "environment";
+
+/// The setting that a layer only adds to: what a person wants kept out of recordings stays out, whatever a project's file says.
+const ADDED_TO: &str = "redact";
 
 /// The settings that in environment variables are one text with commas.
 const LISTS: [&str; 3] = ["tools_only", "allow_origin", "fallback"];
@@ -32,7 +38,8 @@ pub struct ConfigValue {
     pub key: String,
     /// Its value as JSON.
     pub value: serde_json::Value,
-    /// Where it came from, in words: a file's path, `flag`, `default` or the variable of the environment.
+    /// Where it came from, in words: a file's path, `flag`, `default` or the variable of the environment; all of them where its
+    /// parts came from several.
     pub origin: String,
 }
 
@@ -45,9 +52,38 @@ impl Loaded {
         entries.into_iter().map(|(key, value)| ConfigValue { origin: self.origin(&key), key, value }).collect()
     }
 
+    /// The project's folder, if one of its files chose the folder of recordings.
+    pub fn project_of_traces(&self) -> Option<PathBuf> {
+        let project = project(&std::env::current_dir().ok()?, std::env::home_dir().as_deref())?;
+        let origin = self.origin("traces");
+        FILE_NAMES.iter().any(|name| project.join(name).display().to_string() == origin).then_some(project)
+    }
+
     fn origin(&self, key: &str) -> String {
-        let layer = self.figment.find_metadata(key).map_or("default", |metadata| &*metadata.name);
-        if layer == ENVIRONMENT { format!("{ENVIRONMENT}, {}", variable(key)) } else { layer.to_owned() }
+        let mut layers = Vec::new();
+        if let Ok(value) = self.figment.find_value(key) {
+            self.add_layers(&value, &mut layers);
+        }
+        if layers.iter().any(|layer| layer != DEFAULT) {
+            layers.retain(|layer| layer != DEFAULT);
+        }
+        let name =
+            |layer: &String| if layer == ENVIRONMENT { format!("{ENVIRONMENT}, {}", variable(key)) } else { layer.clone() };
+        layers.iter().map(name).collect::<Vec<_>>().join(", ")
+    }
+
+    /// Adds the names of the layers that a value's parts came from.
+    fn add_layers(&self, value: &Value, layers: &mut Vec<String>) {
+        match value {
+            Value::Dict(_, parts) if !parts.is_empty() => parts.values().for_each(|part| self.add_layers(part, layers)),
+            Value::Array(_, parts) if !parts.is_empty() => parts.iter().for_each(|part| self.add_layers(part, layers)),
+            _ => {
+                let name = self.figment.get_metadata(value.tag()).map_or(DEFAULT, |metadata| &*metadata.name);
+                if !layers.iter().any(|known| known == name) {
+                    layers.push(name.to_owned());
+                }
+            }
+        }
     }
 }
 
@@ -55,12 +91,10 @@ impl Loaded {
 pub fn load(flags: &impl Serialize) -> Result<Loaded, ConfigError> {
     let defaults = values(&Settings::default());
     let keys: Vec<&str> = defaults.keys().map(String::as_str).collect();
-    let mut figment = Figment::from(Layer { name: "default".into(), values: defaults.clone() });
-    for layer in of_files()? {
-        figment = figment.merge(layer);
-    }
-    figment = figment.merge(Layer { name: ENVIRONMENT.into(), values: environment(&keys) });
-    figment = figment.merge(Layer { name: "flag".into(), values: values(flags) });
+    let mut layers = of_files()?;
+    layers.push(Layer { name: ENVIRONMENT.into(), values: environment(&keys) });
+    layers.push(Layer { name: "flag".into(), values: values(flags) });
+    let figment = over_defaults(layers);
     // Files and flags have been checked already, so only the environment can be wrong.
     let settings = figment.extract().map_err(|error: figment::Error| ConfigError::Environment {
         variable: error.path.first().map_or_else(|| PREFIX.to_owned(), |key| variable(key)),
@@ -71,14 +105,21 @@ pub fn load(flags: &impl Serialize) -> Result<Loaded, ConfigError> {
 
 /// The settings that the files in this folder set, over the defaults.
 pub fn load_folder(folder: &Path) -> Result<Settings, ConfigError> {
-    let mut figment = Figment::from(Layer { name: "default".into(), values: values(&Settings::default()) });
+    let mut layers = Vec::new();
     for path in FILE_NAMES.map(|name| folder.join(name)) {
-        if let Some(values) = read(&path)? {
-            figment = figment.merge(Layer { name: path.display().to_string(), values });
-        }
+        layers.extend(read(&path)?.map(|values| Layer { name: path.display().to_string(), values }));
     }
     // Files have been checked already.
-    Ok(figment.extract().unwrap_or_default())
+    Ok(over_defaults(layers).extract().unwrap_or_default())
+}
+
+/// The defaults, and over them these layers, each over the one before.
+fn over_defaults(layers: Vec<Layer>) -> Figment {
+    let defaults = Layer { name: DEFAULT.into(), values: values(&Settings::default()) };
+    layers.into_iter().fold(Figment::from(defaults), |below, Layer { name, mut values }| {
+        let added = values.remove_entry(ADDED_TO).into_iter().collect();
+        below.merge(Layer { name: name.clone(), values }).admerge(Layer { name, values: added })
+    })
 }
 
 /// What the environment sets.

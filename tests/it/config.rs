@@ -53,6 +53,27 @@ fn patterns_of_secrets_are_shown_and_a_wrong_one_stops_what_would_write_without_
 }
 
 #[test]
+fn a_project_adds_to_the_patterns_of_secrets_and_takes_none_away() {
+    let sandbox = Sandbox::new();
+    sandbox.write_home(".anyclauderc.json", r#"{"redact": {"patterns": ["HOME-[0-9]+"]}}"#);
+    sandbox.write_home("anyclaude.toml", "[redact]\npatterns = ['ACME-[0-9]+']\n");
+    let home = "[home]/.anyclauderc.json, [home]/anyclaude.toml";
+    for (text, project, origin) in [
+        ("", &[][..], home),
+        ("[redact]\n", &[], home),
+        ("[redact]\npatterns = []\n", &[], home),
+        ("redact.patterns = ['TEAM-[0-9]+']\n", &["TEAM-[0-9]+"], &format!("{home}, [project]/anyclaude.toml")),
+    ] {
+        sandbox.write("anyclaude.toml", text);
+        let patterns = [&["HOME-[0-9]+", "ACME-[0-9]+"], project].concat();
+        assert_eq!(setting(&sandbox, &[], "redact"), (json!({"patterns": patterns}), origin.into()), "{text}");
+    }
+    let (value, origin) = setting(&sandbox, &[("ANYCLAUDE_REDACT", r#"{patterns=["MINE"]}"#)], "redact");
+    assert_eq!(value["patterns"].as_array().unwrap().len(), 4, "{value}");
+    assert!(origin.ends_with("anyclaude.toml, environment, ANYCLAUDE_REDACT"), "{origin}");
+}
+
+#[test]
 fn flags_win_over_everything() {
     let sandbox = Sandbox::new();
     let file = r#"{"mode": "mlx", "base_url": "http://127.0.0.1:9", "client": "no-such-client"}"#;
