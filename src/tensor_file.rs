@@ -3,11 +3,12 @@
 //! The format: 8 bytes, the little-endian length of the header; the header, which is JSON; then the numbers of all tensors.
 
 use std::collections::HashMap;
-use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
 use serde::Deserialize;
+
+use crate::files::open_regular;
 
 /// Bytes before the header.
 const LENGTH_BYTES: u64 = 8;
@@ -59,7 +60,7 @@ struct TensorEntry {
 impl TensorFile {
     /// Reads a file's header and checks that the file is as long as the header says.
     pub(crate) fn open(path: &Path) -> Result<Self, TensorFileError> {
-        let mut file = File::open(path)?;
+        let mut file = open_regular(path)?;
         let bytes = file.metadata()?.len();
         let check = |needed: u64| if needed > bytes { Err(TensorFileError::Cut { bytes, needed }) } else { Ok(()) };
         check(LENGTH_BYTES)?;

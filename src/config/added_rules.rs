@@ -1,11 +1,10 @@
 //! Adding match rules to the project's file of settings.
 
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use super::file::check_toml;
+use super::file::{check_toml, text_of};
 use super::layers::project_folder;
 use super::{ConfigError, FILE_NAMES};
 use crate::files::{Access, write_atomically};
@@ -41,10 +40,7 @@ pub fn add_rules(rules: &[RuleText]) -> Result<PathBuf, ConfigError> {
 
 fn add_to(path: &Path, rules: &[RuleText]) -> Result<(), ConfigError> {
     let failed = |source| ConfigError::Read { path: path.to_owned(), source };
-    let mut text = match std::fs::read_to_string(path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
-        read => read.map_err(failed)?,
-    };
+    let mut text = text_of(path)?.unwrap_or_default();
     if !text.is_empty() {
         text = format!("{}\n\n", text.trim_end());
     }

@@ -1,12 +1,13 @@
 //! Why the settings cannot be loaded.
 
+use std::io::ErrorKind;
 use std::path::PathBuf;
 
 /// Why the settings cannot be loaded. Every message names the place.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// A configuration file exists and cannot be read.
-    #[error("cannot read {}: {source}; check its permissions", .path.display())]
+    #[error("cannot read {}: {source}; {}", .path.display(), next_step(source))]
     Read {
         /// The file.
         path: PathBuf,
@@ -33,4 +34,14 @@ pub enum ConfigError {
         /// What is wrong with its value.
         reason: String,
     },
+}
+
+/// What helps where a file cannot be read.
+fn next_step(source: &std::io::Error) -> &'static str {
+    match source.kind() {
+        ErrorKind::InvalidInput | ErrorKind::InvalidData | ErrorKind::FileTooLarge | ErrorKind::IsADirectory => {
+            "move it away, or put a file of settings there"
+        }
+        _ => "check its permissions",
+    }
 }

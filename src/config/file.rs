@@ -9,9 +9,13 @@ use serde::de::DeserializeOwned;
 
 use super::personal::check_project;
 use super::{ConfigError, Settings};
+use crate::files::read_bounded_text;
 
 /// The files that are read in a folder. If both exist, the later one wins.
 pub const FILE_NAMES: [&str; 2] = [".anyclauderc.json", "anyclaude.toml"];
+
+/// More than any file of settings has, in bytes. A project that was only cloned may have any file under its name.
+const MOST: u64 = 1 << 20;
 
 /// The values that a file sets. `None` if there is no such file.
 pub(super) fn read(path: &Path) -> Result<Option<Dict>, ConfigError> {
@@ -32,13 +36,18 @@ pub(super) fn read_project(path: &Path) -> Result<Option<Dict>, ConfigError> {
     Ok(Some(values))
 }
 
+/// The text of a file. `None` if there is no such file.
+pub(super) fn text_of(path: &Path) -> Result<Option<String>, ConfigError> {
+    match read_bounded_text(path, MOST) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(ConfigError::Read { path: path.to_owned(), source }),
+    }
+}
+
 /// The text of a file, and the values that it sets.
 fn read_text(path: &Path) -> Result<Option<(String, Dict)>, ConfigError> {
-    let text = match std::fs::read_to_string(path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        Err(source) => return Err(ConfigError::Read { path: path.to_owned(), source }),
-    };
+    let Some(text) = text_of(path)? else { return Ok(None) };
     let mut values = parse(path, &text)?;
     if let Some(Value::Dict(_, recorder)) = values.get_mut("recorder")
         && let Some(Value::String(_, file)) = recorder.get_mut("ca_file")
@@ -184,6 +193,22 @@ mod tests {
         assert!(two_lines.starts_with(r".anyclauderc.json:1:7: unknown key `a\nb`; there are mode"), "{two_lines}");
         let far = error("anyclaude.toml", "zzzz = 1");
         assert!(far.starts_with("anyclaude.toml:1:1: unknown key `zzzz`; there are mode, model, base_url, port"), "{far}");
+    }
+
+    #[test]
+    fn a_file_without_end_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let [device, large] = FILE_NAMES.map(|name| folder.path().join(name));
+        std::os::unix::fs::symlink("/dev/zero", &device).unwrap();
+        std::fs::File::create(&large).unwrap().set_len(MOST + 1).unwrap();
+        let refused = [&device, &large].map(|path| {
+            let error = read(path).unwrap_err().to_string();
+            error.replace(&folder.path().display().to_string(), "[folder]")
+        });
+        insta::assert_snapshot!(refused.join("\n"), @r"
+        cannot read [folder]/.anyclauderc.json: not a regular file; move it away, or put a file of settings there
+        cannot read [folder]/anyclaude.toml: larger than 1048576 bytes; move it away, or put a file of settings there
+        ");
     }
 
     #[test]

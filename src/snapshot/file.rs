@@ -6,7 +6,10 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::{ModelDigest, Outcome, Rule, SnapshotError};
-use crate::files::{Access, folder_of, write_atomically};
+use crate::files::{Access, folder_of, read_bounded_text, write_atomically};
+
+/// More than any snapshot has, in bytes: an answer's calls, once for each accepted outcome.
+pub(super) const MOST: u64 = 1 << 28;
 
 const FENCE: &str = "---";
 
@@ -140,7 +143,7 @@ impl Snapshot {
 
     /// Reads a file; `None` if there is none.
     pub fn read(path: &Path) -> Result<Option<Self>, SnapshotError> {
-        let text = match fs::read_to_string(path) {
+        let text = match read_bounded_text(path, MOST) {
             Ok(text) => text,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(source) => return Err(SnapshotError::Io { path: path.into(), source }),

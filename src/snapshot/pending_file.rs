@@ -4,7 +4,9 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use super::file::MOST;
 use super::{Snapshot, SnapshotError};
+use crate::files::read_bounded;
 
 /// A pending file and the accepted one beside it, byte by byte as a reviewer was shown them.
 #[derive(Clone, Debug, PartialEq)]
@@ -113,7 +115,7 @@ impl PendingFile {
 }
 
 fn bytes(path: &Path) -> Result<Option<Vec<u8>>, SnapshotError> {
-    match fs::read(path) {
+    match read_bounded(path, MOST) {
         Ok(bytes) => Ok(Some(bytes)),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(source) => Err(SnapshotError::Io { path: path.into(), source }),

@@ -46,7 +46,12 @@ pub(super) fn session_line(root: &Path, topics: &Topics, name: String, last: Sys
 pub(super) fn exchange_entries(root: &Path, session: &str) -> io::Result<Vec<ExchangeEntry>> {
     let mut found = Vec::new();
     for entry in fs::read_dir(root.join(session))? {
-        let path = entry?.path();
+        let entry = entry?;
+        let path = entry.path();
+        // Reading from a pipe or a device may never end.
+        if !entry.file_type().is_ok_and(|kind| kind.is_file() || (kind.is_symlink() && path.is_file())) {
+            continue;
+        }
         let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
         let (name, is_open) = name.strip_suffix(PARTIAL_SUFFIX).map_or((name, false), |name| (name, true));
         if let Some(seq) = seq_of(Path::new(name))
@@ -68,22 +73,22 @@ pub(super) fn read_entry(entry: &ExchangeEntry) -> Result<Option<Trace>, TraceEr
 /// An exchange as far as it came, and whether it is under way; `None` if there is none with this number.
 pub(super) fn exchange_of(root: &Path, session: &str, seq: u32) -> Result<Option<(Trace, bool)>, TraceError> {
     let path = path_of(root, session, seq);
-    if !path.exists()
+    if !path.is_file()
         && let Some(trace) = so_far(&partial_path(&path))?
     {
         return Ok(Some((trace, true)));
     }
     // It may have ended meanwhile.
-    if path.exists() { Ok(Some((trace::read(&path)?, false))) } else { Ok(None) }
+    if path.is_file() { Ok(Some((trace::read(&path)?, false))) } else { Ok(None) }
 }
 
 /// The exchange in a partial file; `None` if there is nothing in it, or it is gone.
 fn so_far(partial: &Path) -> Result<Option<Trace>, TraceError> {
-    if !partial.exists() {
+    if !partial.is_file() {
         return Ok(None);
     }
     let draft = match read_draft(partial) {
-        Err(_) if !partial.exists() => return Ok(None),
+        Err(_) if !partial.is_file() => return Ok(None),
         draft => draft?,
     };
     Ok(draft.map(|draft| draft.to_trace(ExchangeOutcome::Truncated, None)))
@@ -134,6 +139,23 @@ mod tests {
         assert_eq!(lines.iter().map(|line| (&*line.name, line.recorded, line.open)).collect::<Vec<_>>(), [("s", 1, 1)]);
         let entries = exchange_entries(root.path(), "s").unwrap();
         assert_eq!(entries.iter().map(|entry| (entry.seq, entry.is_open)).collect::<Vec<_>>(), [(1, false), (2, true)]);
+    }
+
+    #[test]
+    fn what_is_no_file_is_no_exchange() {
+        let (root, _partial) = folder();
+        let at = |name: &str| root.path().join("s").join(name);
+        for name in ["0003.json", "0004.json.partial"] {
+            assert!(std::process::Command::new("mkfifo").arg(at(name)).status().unwrap().success());
+        }
+        std::os::unix::fs::symlink("/dev/zero", at("0005.json")).unwrap();
+        fs::create_dir(at("0006.json")).unwrap();
+        std::os::unix::fs::symlink("0001.json", at("0007.json")).unwrap();
+        let entries = exchange_entries(root.path(), "s").unwrap();
+        assert_eq!(entries.iter().map(|entry| entry.seq).collect::<Vec<_>>(), [1, 2, 7]);
+        for seq in 3..=6 {
+            assert!(exchange_of(root.path(), "s", seq).unwrap().is_none(), "{seq}");
+        }
     }
 
     #[test]

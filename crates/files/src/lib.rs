@@ -1,13 +1,16 @@
-//! Writing files so that neither a reader nor a crash ever sees half of one.
+//! Writing files so that neither a reader nor a crash ever sees half of one, and reading what somebody else may have put there.
+
+mod regular;
 
 mod as_named;
 
 use std::fs::{self, DirBuilder, File, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use rustix::fs::{FlockOperation, flock};
+pub use regular::{open_regular, read_bounded, read_bounded_text};
+use rustix::fs::{FlockOperation, Mode, OFlags, flock, open};
 use rustix::io::{Errno, retry_on_intr};
 use tempfile::NamedTempFile;
 
@@ -102,9 +105,16 @@ pub fn make_private_folder(path: &Path) -> io::Result<()> {
 /// Locks a folder in which only one process may write, for as long as the result lives; `None` if another one has locked it.
 ///
 /// # Errors
-/// It cannot be opened or locked. It is not found, too, if it was removed before it was locked.
+/// It cannot be opened or locked, or is a symbolic link: what is written in it would come to lie elsewhere. It is not found, too,
+/// if it was removed before it was locked.
 pub fn lock_folder(folder: &Path) -> io::Result<Option<File>> {
-    let lock = File::open(folder)?;
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let lock = match open(folder, flags, Mode::empty()) {
+        Err(_) if folder.is_symlink() => {
+            return Err(io::Error::new(io::ErrorKind::NotADirectory, "a symbolic link in the place of a folder"));
+        }
+        opened => File::from(opened?),
+    };
     match try_lock(&lock)? {
         true if !has_name(&lock)? => Err(io::ErrorKind::NotFound.into()),
         locked => Ok(locked.then_some(lock)),
@@ -134,6 +144,22 @@ pub fn make_and_lock_folder(folder: &Path) -> io::Result<Option<File>> {
         match lock_folder(folder) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             locked => return locked,
+        }
+    }
+}
+
+/// The folders on the way to this one that do not exist, the innermost first: what making it makes.
+pub fn missing_folders(folder: &Path) -> Vec<PathBuf> {
+    let missing = folder.ancestors().take_while(|folder| !folder.as_os_str().is_empty() && !folder.exists());
+    missing.map(Path::to_owned).collect()
+}
+
+/// Removes folders that were made for something, the innermost first, as far as they are empty. One that cannot be removed stays,
+/// and so do those around it.
+pub fn remove_empty_folders(made: &[PathBuf]) {
+    for folder in made {
+        if fs::remove_dir(folder).is_err() {
+            break;
         }
     }
 }
@@ -194,6 +220,22 @@ mod tests {
             make_private_folder(path).unwrap();
         }
         assert_eq!((mode(&shared), mode(&private), mode(&folder.path().join("a"))), (0o755, 0o700, 0o700));
+    }
+
+    #[test]
+    fn a_folder_is_locked_where_it_is_and_not_through_a_link() {
+        let folder = tempfile::tempdir().unwrap();
+        let [session, link] = ["a/session", "a/link"].map(|name| folder.path().join(name));
+        let lock = make_and_lock_folder(&session).unwrap();
+        assert!(lock.is_some() && lock_folder(&session).unwrap().is_none());
+        drop(lock);
+        std::os::unix::fs::symlink("session", &link).unwrap();
+        for refused in [lock_folder(&link), make_and_lock_folder(&link)] {
+            assert_eq!(refused.unwrap_err().to_string(), "a symbolic link in the place of a folder");
+        }
+        // Above it links lead where they lead.
+        std::os::unix::fs::symlink("a", folder.path().join("b")).unwrap();
+        assert!(lock_folder(&folder.path().join("b/session")).unwrap().is_some());
     }
 
     #[test]

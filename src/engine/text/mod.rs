@@ -29,11 +29,12 @@ pub use tokenizer::{TokenKind, Tokenizer};
 use std::path::Path;
 
 use super::EngineError;
+use crate::files::open_regular;
 
 /// The text of a file in the model folder; `None` if it does not exist.
 fn read_optional(dir: &Path, name: &str) -> Result<Option<String>, EngineError> {
     let path = dir.join(name);
-    match std::fs::read_to_string(&path) {
+    match open_regular(&path).and_then(std::io::read_to_string) {
         Ok(text) => Ok(Some(text)),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(EngineError::ModelFile { path, reason: error.to_string() }),
