@@ -22,7 +22,7 @@ Later places win over earlier ones:
   the defaults
   .anyclauderc.json, anyclaude.toml in the home folder
   .anyclauderc.json, anyclaude.toml in the project: this folder, or the nearest one above that has either; they cannot
-    set where keys go, what is deleted or which program runs
+    set where keys go, what is deleted, where the prefix cache is or which program runs; they add to [redact]
   the environment: ANYCLAUDE_MODE, ANYCLAUDE_MODEL and so on
   the flags of `anyclaude`")]
 pub(super) struct ConfigArgs {

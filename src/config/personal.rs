@@ -20,7 +20,7 @@ struct Personal {
 const WHERE_KEYS_GO: &str = "where requests and their keys are sent";
 const WHAT_IS_DELETED: &str = "which recordings are deleted";
 
-const PERSONAL: [Personal; 8] = [
+const PERSONAL: [Personal; 9] = [
     Personal { names: &["base_url"], decides: WHERE_KEYS_GO, flag: Some("--base-url") },
     Personal { names: &["modes", "*", "base_url"], decides: WHERE_KEYS_GO, flag: None },
     Personal { names: &["recorder", "upstream"], decides: WHERE_KEYS_GO, flag: Some("--upstream") },
@@ -28,6 +28,7 @@ const PERSONAL: [Personal; 8] = [
     Personal { names: &["recorder", "keep_days"], decides: WHAT_IS_DELETED, flag: Some("--keep-days") },
     Personal { names: &["recorder", "keep_bytes"], decides: WHAT_IS_DELETED, flag: Some("--keep-bytes") },
     Personal { names: &["keep_sessions"], decides: WHAT_IS_DELETED, flag: None },
+    Personal { names: &["cache_dir"], decides: "where files are written that hold what prompts say", flag: None },
     Personal { names: &["client"], decides: "which program is run", flag: Some("--client") },
 ];
 
@@ -76,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn a_project_does_not_decide_where_keys_go_what_is_deleted_or_what_is_run() {
+    fn a_project_does_not_decide_where_keys_go_what_is_written_or_deleted_or_what_is_run() {
         let mut refused = String::new();
         for (json, text) in [
             (false, "mode = 'openai'\n# base_url = 1\nbase_url = 'http://evil'\n"),
@@ -88,6 +89,7 @@ mod tests {
             (false, "recorder.keep_days = 1\n"),
             (false, "[recorder]\n\"keep_bytes\" = '1MB'\n"),
             (false, "keep_sessions = 1\n"),
+            (false, "cache_dir = '/home/me/notes'\n"),
             (true, "{\"\\u0063lient\": \"./evil\"}"),
         ] {
             refused += &refusal(FILE_NAMES[usize::from(!json)], text).unwrap_or_else(|| panic!("{text} is taken"));
@@ -103,6 +105,7 @@ mod tests {
         anyclaude.toml:1:10: `keep_days` decides which recordings are deleted, so a project's file may not set it; put it into anyclaude.toml in your home folder, or use --keep-days
         anyclaude.toml:2:2: `keep_bytes` decides which recordings are deleted, so a project's file may not set it; put it into anyclaude.toml in your home folder, or use --keep-bytes
         anyclaude.toml:1:1: `keep_sessions` decides which recordings are deleted, so a project's file may not set it; put it into anyclaude.toml in your home folder
+        anyclaude.toml:1:1: `cache_dir` decides where files are written that hold what prompts say, so a project's file may not set it; put it into anyclaude.toml in your home folder
         .anyclauderc.json:1:1: `client` decides which program is run, so a project's file may not set it; put it into .anyclauderc.json in your home folder, or use --client
         ");
     }

@@ -5,6 +5,7 @@
 //! and `model`, and `segment`, which the last two exchange. Knows no HTTP, and of the wire types only tools and messages.
 
 mod cache;
+mod cache_folder;
 #[cfg(test)]
 mod damaged_files;
 pub mod decode;

@@ -12,8 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use sha2::{Digest, Sha256};
 
-use crate::engine::EngineError;
-use crate::files::make_private_folder;
+use crate::engine::{EngineError, cache_folder};
 
 const NAME: &str = "tokens";
 
@@ -45,7 +44,7 @@ impl KeptTokens {
     /// `tokenizer.json` or the token file cannot be read, or the folder cannot be written to.
     pub fn open(folder: &Path, model: &Path) -> Result<Self, EngineError> {
         let error = |error: io::Error| EngineError::CacheFolder { path: folder.into(), reason: error.to_string() };
-        make_private_folder(folder).map_err(error)?;
+        cache_folder::take(folder)?;
         let tokenizer = Sha256::new().chain_update(fs::read(model.join("tokenizer.json")).map_err(error)?);
         let path = folder.join(NAME);
         let file = File::options().create(true).append(true).read(true).mode(0o600).open(&path).map_err(error)?;

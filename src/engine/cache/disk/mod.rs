@@ -22,10 +22,10 @@ use self::index::{Cover, SegmentIndex};
 use self::manifest::Manifest;
 use self::segment_file::{FileName, SegmentHeader, SegmentId, decode, read_header};
 use self::writer::SegmentWriter;
-use crate::engine::EngineError;
 use crate::engine::model::{ComputePath, Config, KvSegment, KvShape};
 use crate::engine::segment::{Payload, Segment};
-use crate::files::{is_temporary, make_private_folder};
+use crate::engine::{EngineError, cache_folder};
+use crate::files::is_temporary;
 
 /// The file that the process using the folder holds a lock on.
 const LOCK: &str = "lock";
@@ -81,7 +81,7 @@ impl DiskCache {
     pub(crate) fn open(options: DiskOptions, model: &Path, path: ComputePath) -> Result<Option<Self>, EngineError> {
         let DiskOptions { folder, bytes: max_bytes } = options;
         let error = |error: io::Error| EngineError::CacheFolder { path: folder.clone(), reason: error.to_string() };
-        make_private_folder(&folder).map_err(error)?;
+        cache_folder::take(&folder)?;
         let lock = File::options().create(true).append(true).open(folder.join(LOCK)).map_err(error)?;
         if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
             tracing::warn!(folder = %folder.display(), "another process keeps its prefix cache here: nothing is kept on disk");

@@ -173,6 +173,7 @@ fn a_file_whose_checksum_is_right_and_whose_shapes_are_not_is_dropped() {
         let root = Manifest::of(test.model.path(), ComputePath::Cpu).unwrap().root();
         let header = SegmentHeader { parent: root, tokens: vec![1, 2, 3], checkpoint: false };
         let (name, bytes) = header.encode_tensors(&tensors).unwrap();
+        drop(test.open());
         fs::write(test.folder.path().join(name.to_string()), bytes).unwrap();
         let mut disk = test.open();
         let found = disk.recall(&[1, 2, 3, 4], 0).is_some();
