@@ -100,21 +100,22 @@ impl LaunchFlags {
 pub(super) async fn run(args: LaunchArgs, redactor: &Redactor) -> Result<ExitCode, CliError> {
     let started = Instant::now();
     let LaunchArgs { flags, client_arguments } = args;
-    let settings = blocking(move || {
-        let settings = config::load(&flags)?.settings;
+    let (settings, project) = blocking(move || {
+        let loaded = config::load(&flags)?;
+        let (project, settings) = (loaded.project_of_traces(), loaded.settings);
         if settings.mode == Mode::Mlx && flags.base_url.is_some() && settings.fallback.is_empty() {
             return Err(CliError::input(
                 "--base-url: in mode mlx no server answers; name another mode with --mode, such as openai",
             ));
         }
         check_program(&settings.client)?;
-        Ok(settings)
+        Ok((settings, project))
     })
     .await?;
     let origin = Origin::of(&settings).await?;
     let (recording, session) = blocking({
         let settings = settings.clone();
-        move || Recording::open(&settings)
+        move || Recording::open(&settings, project.as_deref())
     })
     .await?;
     let launch = Launch { settings, recording, client_arguments, started };

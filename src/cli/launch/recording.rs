@@ -19,8 +19,8 @@ pub(super) struct Recording {
 
 impl Recording {
     /// Opens the session of a launch. With recording on, makes its folder and removes the mode's oldest recordings beyond
-    /// `keep_sessions`. Touches files.
-    pub(super) fn open(settings: &Settings) -> Result<(Self, RecordingSession), CliError> {
+    /// `keep_sessions`; where a project chose the folder, only those inside of the project. Touches files.
+    pub(super) fn open(settings: &Settings, project: Option<&Path>) -> Result<(Self, RecordingSession), CliError> {
         let mode = settings.mode.name();
         if !settings.record {
             return Ok((Self { folder: None, made: Vec::new() }, RecordingSession::unwritten().with_mode(mode)));
@@ -28,8 +28,10 @@ impl Recording {
         let traces = config::expand_home(&settings.traces).join(mode);
         recover_left(&traces);
         let session = open_by_time(&traces).map_err(launch_error)?;
-        // The new session has no trace yet, and stays.
-        keep_newest(&traces, settings.keep_sessions.saturating_sub(1)).map_err(|error| cannot_write(&traces, &error))?;
+        if project.is_none_or(|project| is_inside(&traces, project)) {
+            // The new session has no trace yet, and stays.
+            keep_newest(&traces, settings.keep_sessions.saturating_sub(1)).map_err(|error| cannot_write(&traces, &error))?;
+        }
         let (folder, made) = (Some(traces.join(session.name())), session.made_folders().to_vec());
         Ok((Self { folder, made }, session.with_mode(mode)))
     }
@@ -45,6 +47,12 @@ impl Recording {
     }
 }
 
+/// Whether a folder is in the project, and does not only seem to be by a symbolic link.
+fn is_inside(folder: &Path, project: &Path) -> bool {
+    let real = (folder.canonicalize(), project.canonicalize());
+    matches!(real, (Ok(folder), Ok(project)) if folder.starts_with(&project))
+}
+
 /// Removes the oldest sessions of a folder until `keep` are left beside the new one, as recorders do.
 fn keep_newest(folder: &Path, keep: usize) -> io::Result<()> {
     Retention { sessions: Some(keep), ..Retention::default() }.sweep(folder, SystemTime::now()).map(drop)
@@ -56,6 +64,26 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+
+    #[test]
+    fn a_project_has_nothing_removed_outside_of_it() {
+        for (traces, chosen_by_project, is_kept) in
+            [("corpus", false, false), ("corpus", true, true), ("project/traces", true, false), ("project/linked", true, true)]
+        {
+            let root = tempfile::tempdir().unwrap();
+            let (root, project) = (root.path(), root.path().join("project"));
+            for folder in ["corpus", "project/traces"] {
+                fs::create_dir_all(root.join(folder).join("mlx/20260101-000000")).unwrap();
+                fs::write(root.join(folder).join("mlx/20260101-000000/0001.json"), "{}").unwrap();
+            }
+            fs::create_dir(root.join("project/linked")).unwrap();
+            std::os::unix::fs::symlink("../../corpus/mlx", root.join("project/linked/mlx")).unwrap();
+            let settings = Settings { record: true, traces: root.join(traces), keep_sessions: 1, ..Settings::default() };
+            let _recording = Recording::open(&settings, chosen_by_project.then_some(&project)).unwrap();
+            let is_left = root.join(traces).join("mlx/20260101-000000/0001.json").exists();
+            assert_eq!(is_left, is_kept, "{traces} {chosen_by_project}");
+        }
+    }
 
     #[test]
     fn the_newest_sessions_are_kept_and_what_is_at_work_or_not_ours_stays() {
