@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::filed_head::head;
 use super::import_error::ImportError;
-use crate::files::make_and_lock_folder;
+use crate::files::{make_and_lock_folder, missing_folders, remove_empty_folders};
 use crate::trace::redact::Redactor;
 use crate::trace::{CanonicalRequest, Digest, Outline, Trace, is_trace_name, outlines, read, seq_of};
 
@@ -38,6 +38,8 @@ pub(super) enum Place {
 /// A session's folder, in which nobody else writes.
 struct OpenSession {
     _lock: File,
+    /// The folders that were made for it. They go again if nothing is written.
+    made: Vec<PathBuf>,
     /// All that are taken.
     numbers: HashSet<u32>,
     last: u32,
@@ -114,6 +116,7 @@ impl OpenSession {
     /// `placed`: the ids that this import has given a number. They are no earlier exchanges.
     fn of(folder: &Path, placed: &HashSet<String>) -> Result<Self, ImportError> {
         let refuse = |source| ImportError::Unwritable { path: folder.to_owned(), source };
+        let made = missing_folders(folder);
         let lock = make_and_lock_folder(folder).map_err(refuse)?;
         let lock = lock.ok_or_else(|| ImportError::InUse { path: folder.to_owned() })?;
         let files: Vec<PathBuf> = entries(folder).collect();
@@ -121,6 +124,7 @@ impl OpenSession {
         let numbers: HashSet<u32> = files.iter().filter_map(|file| seq_of(file)).collect();
         let mut session = Self {
             _lock: lock,
+            made,
             last: numbers.iter().copied().max().unwrap_or_default(),
             numbers,
             by_id: HashMap::new(),
@@ -167,6 +171,12 @@ impl OpenSession {
                 None => Place::Number(own),
             },
         })
+    }
+}
+
+impl Drop for OpenSession {
+    fn drop(&mut self) {
+        remove_empty_folders(&self.made);
     }
 }
 
@@ -328,6 +338,40 @@ mod tests {
         assert!(lock_folder(&folder.path().join("s")).unwrap().is_none());
         filed.close();
         assert!(lock_folder(&folder.path().join("s")).unwrap().is_some());
+    }
+
+    #[test]
+    fn the_folders_of_a_session_without_exchanges_go_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let out = folder.path().join("new/traces");
+        let mut filed = Filed::in_folder(&out);
+        let mut place = |session: &str| {
+            let mut trace = trace(session, 1, "import:har");
+            trace.session = session.to_owned();
+            assert_eq!(filed.place(&trace, 0, &Redactor::default()).unwrap(), Place::Number(1));
+            trace
+        };
+        let (written, _passed_over) = (place("a"), place("b"));
+        write(&path_of(&out, "a", 1), &written).unwrap();
+        filed.close();
+        assert!(out.join("a/0001.json").exists() && !out.join("b").exists());
+        let (mut filed, new) = (Filed::in_folder(&folder.path().join("newer/traces")), trace("x", 1, "import:har"));
+        filed.place(&new, 0, &Redactor::default()).unwrap();
+        drop(filed);
+        assert!(!folder.path().join("newer").exists());
+    }
+
+    #[test]
+    fn a_session_folder_that_is_a_link_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir_all(folder.path().join("out")).unwrap();
+        fs::create_dir(folder.path().join("elsewhere")).unwrap();
+        std::os::unix::fs::symlink("../elsewhere", folder.path().join("out/s")).unwrap();
+        let out = folder.path().join("out");
+        let new = trace("new", 1, "import:har");
+        let error = Filed::in_folder(&out).place(&new, 0, &Redactor::default()).unwrap_err().to_string();
+        let error = error.replace(&folder.path().display().to_string(), "[folder]");
+        insta::assert_snapshot!(error, @"cannot write to [folder]/out/s: a symbolic link in the place of a folder; check the folder and its permissions");
     }
 
     #[test]

@@ -40,7 +40,7 @@ pub use notice::{Answering, ExchangeName, Notice, Opened, Recorded};
 pub(crate) use priority::lower_priority;
 pub use recorder::Recorder;
 pub use retention::{Removed, Retention};
-pub use session::{RecordingSession, remove_empty};
+pub use session::RecordingSession;
 pub use sessions::Sessions;
 pub use upstream::Upstream;
 pub use upstreams::{UpstreamRoute, Upstreams};

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::error::RecordError;
-use crate::files::make_and_lock_folder;
+use crate::files::{make_and_lock_folder, missing_folders, remove_empty_folders};
 use crate::trace::{is_session_name, path_of, seq_of};
 
 /// The mode of a recorder that knows only its upstream's base URL.
@@ -38,10 +38,10 @@ impl RecordingSession {
             return Err(RecordError::SessionName { name: name.to_owned() });
         }
         let folder = root.join(name);
-        let made = missing(&folder);
+        let made = missing_folders(&folder);
         let session = Self::open_folder(root, name, &folder);
         if session.is_err() {
-            remove_empty(&made);
+            remove_empty_folders(&made);
         }
         Ok(Self { made, ..session? })
     }
@@ -86,7 +86,7 @@ impl RecordingSession {
         Self { root: None, name: "unwritten".into(), mode, next, made: Vec::new(), _lock: None }
     }
 
-    /// The folders that were made for the session, for [`remove_empty`] once it is over.
+    /// The folders that were made for the session, for [`remove_empty_folders`] once it is over.
     pub fn made_folders(&self) -> &[PathBuf] {
         &self.made
     }
@@ -122,22 +122,6 @@ impl RecordingSession {
 /// traces would be written over.
 const MOST: u32 = 1_000_000_000;
 
-/// The folders on the way to this one that do not exist, the innermost first.
-fn missing(folder: &Path) -> Vec<PathBuf> {
-    let missing = folder.ancestors().take_while(|folder| !folder.as_os_str().is_empty() && !folder.exists());
-    missing.map(Path::to_owned).collect()
-}
-
-/// Removes the folders that a session made, as far as they are empty. One that cannot be removed stays, and so do those around
-/// it.
-pub fn remove_empty(made: &[PathBuf]) {
-    for folder in made {
-        if fs::remove_dir(folder).is_err() {
-            break;
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -169,7 +153,7 @@ mod tests {
         let session = RecordingSession::open(&out, "s").unwrap();
         assert_eq!(session.made_folders(), [out.join("s"), out.clone(), root.path().join("a")]);
         fs::write(root.path().join("a/mine"), "").unwrap();
-        remove_empty(session.made_folders());
+        remove_empty_folders(session.made_folders());
         assert!(!out.exists() && root.path().join("a").exists());
         // A file where a folder should be: what was made before it goes too.
         fs::write(root.path().join("file"), "").unwrap();

@@ -24,9 +24,9 @@ use super::signals::{self, Signals};
 use super::text::count;
 use super::{CliError, blocking, say};
 use crate::config::{self, RecorderSettings};
+use crate::files::remove_empty_folders;
 use crate::record::{
     Door, Notice, RecordError, Recorder, RecordingSession, Sessions, Upstream, UpstreamRoute, Upstreams, read_authorities,
-    remove_empty,
 };
 use crate::trace::redact::Redactor;
 
@@ -216,7 +216,7 @@ fn upstreams(settings: &RecorderSettings) -> Result<Upstreams, RecordError> {
 /// Removes the folders that were made for a session, as far as they are empty.
 pub(super) async fn remove_if_empty(made: Vec<PathBuf>) {
     let removal = move || {
-        remove_empty(&made);
+        remove_empty_folders(&made);
         Ok(())
     };
     // Fails only if the removal panicked.
