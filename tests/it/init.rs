@@ -81,6 +81,22 @@ fn init_says_what_it_cannot_do() {
     insta::assert_snapshot!(refusal, @"exit 2: error: ./ci/traces/README.md: Not a directory (os error [number])");
 }
 
+#[test]
+fn init_writes_nothing_through_links_out_of_the_project() {
+    let sandbox = Sandbox::new();
+    sandbox.write("victim.txt", "mine\n");
+    sandbox.write("elsewhere/notes", "");
+    let link = |to: &str, name: &str| std::os::unix::fs::symlink(to, sandbox.path(name)).unwrap();
+    sandbox.write("project/src/main.rs", "");
+    link("../victim.txt", "project/.gitignore");
+    link("../elsewhere", "project/ci");
+    let refused = || sandbox.portable(&sandbox.run(&["init", "project"]).refusal());
+    insta::assert_snapshot!(refused(), @"exit 2: error: project/.gitignore: a symbolic link; put a file in its place, and run this again");
+    std::fs::remove_file(sandbox.path("project/.gitignore")).unwrap();
+    insta::assert_snapshot!(refused(), @"exit 2: error: project/ci: a symbolic link; put a folder in its place, and run this again");
+    assert_eq!((sandbox.read("victim.txt"), sandbox.path("elsewhere/traces").exists()), ("mine\n".into(), false));
+}
+
 /// What the action of this repository runs in a project that has committed its traces.
 fn action(sandbox: &Sandbox, inputs: &[(&str, &str)]) -> Ran {
     let binaries = Path::new(env!("CARGO_BIN_EXE_anyclaude")).parent().unwrap();

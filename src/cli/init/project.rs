@@ -1,13 +1,15 @@
 //! The files of a project that replays traces in CI.
 
-use std::fs;
 use std::io;
 use std::path::{Component, Path, PathBuf};
 
 use path_clean::PathClean;
 
 use crate::config::{self, ConfigError, Mode};
-use crate::files::write_as_named;
+use crate::files::{read_bounded_text, write_as_named};
+
+/// More than any file that is written or added to here has, in bytes.
+const MOST: u64 = 1 << 20;
 
 /// What the project is to get.
 pub(super) struct Project {
@@ -62,6 +64,8 @@ pub(super) enum ProjectError {
     Io { path: PathBuf, error: io::Error },
     #[error("{}: no such folder", path.display())]
     NoFolder { path: PathBuf },
+    #[error("{}: a symbolic link; put {} in its place, and run this again", path.display(), .instead)]
+    Linked { path: PathBuf, instead: &'static str },
     #[error(transparent)]
     Settings(#[from] ConfigError),
 }
@@ -95,7 +99,11 @@ impl Project {
     /// Adds the lines that .gitignore lacks.
     fn ignore(&self) -> Result<Done, ProjectError> {
         let path = self.folder.join(".gitignore");
-        let old = match fs::read_to_string(&path) {
+        if path.is_symlink() {
+            // Git does not follow it, and it may lead out of the project.
+            return Err(ProjectError::Linked { path, instead: "a file" });
+        }
+        let old = match read_bounded_text(&path, MOST) {
             Ok(old) => Some(old),
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => return Err(ProjectError::Io { path, error }),
@@ -110,7 +118,7 @@ impl Project {
             text.push('\n');
         }
         missing.iter().for_each(|line| text.extend([line, "\n"]));
-        put(&path, &text)?;
+        self.put(&path, &text)?;
         Ok(Done { file: ".gitignore".into(), what: if old.is_some() { What::AddedTo } else { What::Wrote } })
     }
 
@@ -129,19 +137,23 @@ impl Project {
     fn write(&self, file: &str, text: &str) -> Result<Done, ProjectError> {
         let path = self.folder.join(file);
         let what = if path.exists() || path.is_symlink() {
-            let is_same = fs::read_to_string(&path).is_ok_and(|there| there == text);
+            let is_same = read_bounded_text(&path, MOST).is_ok_and(|there| there == text);
             if is_same { What::Same } else { What::Kept }
         } else {
-            put(&path, text)?;
+            self.put(&path, text)?;
             What::Wrote
         };
         Ok(Done { file: file.into(), what })
     }
-}
 
-/// Writes a file, and the folders that it is in.
-fn put(path: &Path, text: &str) -> Result<(), ProjectError> {
-    write_as_named(path, text).map_err(|error| ProjectError::Io { path: path.into(), error })
+    /// Writes a file of the project, and the folders that it is in. They must not be links, which may lead out of the project.
+    fn put(&self, path: &Path, text: &str) -> Result<(), ProjectError> {
+        let mut folders = path.ancestors().skip(1).take_while(|folder| *folder != self.folder);
+        if let Some(link) = folders.find(|folder| folder.is_symlink()) {
+            return Err(ProjectError::Linked { path: link.into(), instead: "a folder" });
+        }
+        write_as_named(path, text).map_err(|error| ProjectError::Io { path: path.into(), error })
+    }
 }
 
 fn workflow(action: &str) -> String {
