@@ -76,12 +76,16 @@ fn a_project_adds_to_the_patterns_of_secrets_and_takes_none_away() {
 #[test]
 fn flags_win_over_everything() {
     let sandbox = Sandbox::new();
-    let file = r#"{"mode": "mlx", "base_url": "http://127.0.0.1:9", "client": "no-such-client"}"#;
-    sandbox.write_home(".anyclauderc.json", file);
+    // A server of this machine is asked first whether it listens.
+    let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let base_url = format!("http://{}", server.local_addr().unwrap());
+    let file = json!({"mode": "mlx", "base_url": base_url, "client": "no-such-client"});
+    sandbox.write_home(".anyclauderc.json", file.to_string());
     let flags = ["--mode", "anthropic", "--client", "sh", "--", "-c", "echo ran"];
     let ran = run(sandbox.anyclaude(&flags).env("ANYCLAUDE_MODE", "claude")).exits(0);
     assert_eq!(ran.stdout, "ran\n");
-    insta::assert_snapshot!(portable(line_of(&ran.stderr, "ready in ")), @"ready in [time]: http://127.0.0.1:9 answers sh at http://127.0.0.1:[port]");
+    let ready = line_of(&ran.stderr, "ready in ").replace(&base_url, "[server]");
+    insta::assert_snapshot!(portable(&ready), @"ready in [time]: [server] answers sh at http://127.0.0.1:[port]");
 }
 
 #[test]
