@@ -5,7 +5,7 @@ use std::fmt;
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
-use super::output::PrintedPieces;
+use super::output::{PrintedPieces, print_whole};
 use super::{CliError, print, print_to_stderr};
 use crate::files::{Access, FileAsNamed, write_as_named};
 
@@ -16,9 +16,13 @@ pub(crate) enum Destination {
     StandardOutput,
 }
 
+/// What standard output is called.
+const STANDARD_OUTPUT: [&str; 4] = ["-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"];
+
 impl From<OsString> for Destination {
     fn from(name: OsString) -> Self {
-        if name == "-" || name == "/dev/stdout" { Self::StandardOutput } else { Self::File(name.into()) }
+        let is_standard_output = STANDARD_OUTPUT.iter().any(|known| name == *known);
+        if is_standard_output { Self::StandardOutput } else { Self::File(name.into()) }
     }
 }
 
@@ -46,7 +50,7 @@ impl Destination {
     pub(super) fn write(&self, text: &str) -> Result<(), CliError> {
         match self {
             Self::File(path) => unless_reader_left(path, write_as_named(path, text)),
-            Self::StandardOutput => print(text),
+            Self::StandardOutput => print_whole(text),
         }
     }
 

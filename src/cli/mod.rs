@@ -1,9 +1,9 @@
 //! The command line: one module per command, and the one place where errors are printed.
 //!
 //! A command's module holds its arguments and what it does with them. What several commands need has modules of its own:
-//! [`error`] (exit codes), [`output`] (printing), [`destination`] (files that options name), [`log`], [`environment`], [`blocking`], [`text`] (figures as people read them),
-//! [`choices`] (values of flags), [`allow`] (who may use a port), [`keys`], [`signals`], [`child`] (the client as our child
-//! process) and [`local_model`] (the model in this process).
+//! [`error`] (exit codes), [`output`] (printing), [`destination`] (files that options name), [`log`], [`environment`], [`blocking`],
+//! [`text`] (figures as people read them), [`choices`] (values of flags), [`allow`] (who may use a port), [`keys`], [`signals`],
+//! [`child`] (the client as our child process), [`local_model`] (the model in this process) and [`snapshots_folder`].
 
 mod allow;
 mod answerer;
@@ -34,6 +34,7 @@ mod review;
 mod schema;
 mod serve;
 mod signals;
+mod snapshots_folder;
 mod text;
 mod trace;
 mod visible;
@@ -149,7 +150,7 @@ async fn dispatch(cli: Cli, redactor: Redactor) -> Result<ExitCode, CliError> {
     match command {
         CliCommand::Serve(args) => serve::run(*args, &redactor).await,
         CliCommand::Record(args) => record::run(args, &redactor).await,
-        CliCommand::Replay(args) => replay::run(*args).await,
+        CliCommand::Replay(args) => replay::run(*args, &redactor).await,
         CliCommand::Load(args) => load::run(*args).await,
         CliCommand::Report(args) => blocking(move || report::run(args)).await,
         CliCommand::Compare(args) => blocking(move || compare::run(&args)).await,

@@ -15,6 +15,14 @@ pub(super) fn print(text: &str) -> Result<(), CliError> {
     unless_reader_left(write_all(io::stdout().lock(), &visible(text)))
 }
 
+/// Prints a file's text to standard output, as a file would have it; control characters do not get to a terminal.
+pub(super) fn print_whole(text: &str) -> Result<(), CliError> {
+    if Term::stdout().is_term() {
+        return print(text);
+    }
+    unless_reader_left(write_all(io::stdout().lock(), text))
+}
+
 /// Prints a line to standard error. A failure has nowhere to be reported, and must not end a server or a recording as the panic
 /// of `eprintln!` would.
 pub(super) fn say(line: impl Display) {

@@ -39,7 +39,7 @@ pub enum ConfigError {
 /// What helps where a file cannot be read.
 fn next_step(source: &std::io::Error) -> &'static str {
     match source.kind() {
-        ErrorKind::InvalidInput | ErrorKind::InvalidData | ErrorKind::FileTooLarge | ErrorKind::IsADirectory => {
+        ErrorKind::InvalidInput | ErrorKind::InvalidData | ErrorKind::FileTooLarge => {
             "move it away, or put a file of settings there"
         }
         _ => "check its permissions",

@@ -63,6 +63,8 @@ impl<'a> Conversation<'a> {
             }
             Role::System => {
                 let mut parts = self.parts("system", blocks);
+                // A message that only changes settings has no text.
+                parts.retain(|part| !matches!(part, ContentPart::Text { text, .. } if text.is_empty()));
                 for part in &mut parts {
                     if let ContentPart::Text { text, .. } = part {
                         *text = reminder(text);

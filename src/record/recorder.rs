@@ -72,7 +72,7 @@ impl Recorder {
         let writer = TraceWriter::start(notices.clone(), redactor.clone()).map_err(RecordError::Thread)?;
         let open = Arc::new(Semaphore::new(MAX_OPEN as usize));
         let cut = CancellationToken::new();
-        let (door, sessions) = (Arc::new(door), sessions.into().without_secrets(redactor.clone()));
+        let (door, sessions) = (Arc::new(door), sessions.into().naming_without_secrets(redactor.clone()));
         let state = Arc::new(RecorderState { door, routes, sessions, writer, notices, open, cut });
         Ok((Self { listener, state }, receiver))
     }

@@ -49,7 +49,7 @@ impl Sessions {
     }
 
     /// What this redactor finds is in no session's name.
-    pub(super) fn without_secrets(self, redactor: Redactor) -> Self {
+    pub(super) fn naming_without_secrets(self, redactor: Redactor) -> Self {
         Self { redactor, ..self }
     }
 
@@ -86,8 +86,9 @@ impl Sessions {
 
     /// The session of a request with these headers and this path. Whoever holds it keeps it open.
     pub(super) async fn of(&self, headers: &HeaderMap, path: &str) -> Arc<RecordingSession> {
-        match (&self.named, self.name_in(headers, path)) {
-            (Some(named), Some(name)) if name != self.own.name() => self.named(named, name).await,
+        let Some(named) = &self.named else { return self.own.clone() };
+        match self.name_in(headers, path) {
+            Some(name) if name != self.own.name() => self.named(named, name).await,
             _ => self.own.clone(),
         }
     }

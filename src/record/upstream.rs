@@ -17,8 +17,7 @@ use crate::trace::redact::Redactor;
 /// How long connecting may take. Answers have no time limit.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// How a base URL may begin.
-const SCHEMES: [&str; 2] = ["http://", "https://"];
+const NO_SCHEME: &str = "it must begin with http:// or https://";
 
 /// Where requests are forwarded to: any base URL. It is displayed without credentials.
 #[derive(Clone, Debug)]
@@ -39,10 +38,13 @@ impl Upstream {
     pub fn parse(given: &str) -> Result<Self, RecordError> {
         let shown = Redactor::default().text(given).into_owned();
         let refuse = |reason: &str| RecordError::Upstream { given: shown.clone(), reason: reason.to_owned() };
-        if !SCHEMES.iter().any(|scheme| given.starts_with(scheme)) {
-            return Err(refuse("it must begin with http:// or https://"));
+        if !given.contains("://") {
+            return Err(refuse(NO_SCHEME));
         }
-        let base = Url::parse(given).map_err(|e| refuse(&e.to_string()))?;
+        let base = Url::parse(given).map_err(|error| refuse(&error.to_string()))?;
+        if !matches!(base.scheme(), "http" | "https") {
+            return Err(refuse(NO_SCHEME));
+        }
         if base.path().trim_end_matches('/').ends_with("/v1") {
             return Err(refuse("it must end before /v1, with which the clients' own paths begin"));
         }
@@ -101,9 +103,9 @@ impl Upstream {
         is_loopback(&self.base)
     }
 
-    /// Whether the upstream is what listens on a port of this machine.
+    /// Whether the upstream is what listens on a port of this machine's first address.
     pub(super) fn is_at(&self, port: u16) -> bool {
-        self.is_loopback() && self.base.port_or_known_default() == Some(port)
+        matches!(self.base.host_str(), Some("127.0.0.1" | "localhost")) && self.base.port_or_known_default() == Some(port)
     }
 
     /// A client that changes nothing: it follows no redirects, decompresses nothing and sets no time limit on answers.

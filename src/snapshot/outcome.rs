@@ -55,12 +55,13 @@ impl Outcome {
         self
     }
 
-    /// The first call whose arguments are no JSON object, and that no limit cut off.
+    /// The first call whose arguments are no JSON object, and that no limit cut off. Those that are nested too deep for a file are
+    /// a string here, and no mistake of the server.
     pub fn malformed_call(&self) -> Option<&ToolUse> {
         let last = self.tool_use.len().saturating_sub(1);
         let end = |at: usize| CallEnd::of(self.stop_reason.as_ref(), at == last);
         let mut calls = self.tool_use.iter().enumerate();
-        calls.find(|(at, call)| is_malformed(&call.input, end(*at))).map(|(_, call)| call)
+        calls.find(|(at, call)| is_malformed(&call.input, end(*at)) && !is_too_deep(&call.input)).map(|(_, call)| call)
     }
 
     /// The names of the called tools, in order.
@@ -82,7 +83,16 @@ impl From<&Message> for Outcome {
 /// Arguments as they stand in snapshots and reports: as a string, if they are nested so deep that those could not be read again.
 fn pinned(input: &Value) -> Value {
     let json = input.to_string();
-    if json_depth(json.as_bytes()) + AROUND_INPUT <= MAX_DEPTH { input.clone() } else { Value::String(json) }
+    if fits(&json) { input.clone() } else { Value::String(json) }
+}
+
+/// Whether these are arguments that [`pinned`] made a string.
+fn is_too_deep(input: &Value) -> bool {
+    input.as_str().is_some_and(|json| !fits(json))
+}
+
+fn fits(json: &str) -> bool {
+    json_depth(json.as_bytes()) + AROUND_INPUT <= MAX_DEPTH
 }
 
 #[cfg(test)]
@@ -103,6 +113,8 @@ mod tests {
             let input = (1..depth).fold(json!([]), |inner, _| json!([inner]));
             let outcome = Outcome::from(&message(json!([{"type": "tool_use", "id": "toolu_1", "name": "Read", "input": input}])));
             assert_eq!(outcome.tool_use[0].input.is_array(), is_list, "{depth}");
+            // A list is no object, but what is too deep was not looked at.
+            assert_eq!(outcome.malformed_call().is_some(), is_list, "{depth}");
             let call = serde_json::to_value(&outcome.tool_use[0]).unwrap();
             let report = (1..AROUND_INPUT).fold(call, |inner, _| json!([inner])).to_string();
             assert!(serde_json::from_str::<Value>(&report).is_ok(), "{depth}");

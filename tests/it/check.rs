@@ -34,6 +34,15 @@ fn skilled(request: &MessagesRequest) -> Value {
 }
 
 #[test]
+fn what_the_check_does_not_honour_is_refused() {
+    let refused = |option: &str| Sandbox::new().run(&["check", "tools", option]).refusal();
+    insta::assert_snapshot!(refused("--record") + &refused("--base-url=http://127.0.0.1:9"), @"
+    exit 2: error: --record: this check keeps no recordings; `anyclaude --record -- -p …` makes them
+    exit 2: error: --base-url: in mode mlx no server answers; name another mode with --mode, such as openai
+    ");
+}
+
+#[test]
 fn every_tool_passes_with_a_model_that_knows_them() {
     let ran = check_tools(skilled).exits(0);
     insta::assert_snapshot!(portable(&ran.stdout), @"

@@ -102,6 +102,8 @@ fn errors_are_counted_and_slow_answers_are_not_good() {
     let ran = load(&sandbox, &busy, &["--as-recorded", "--speed", "100"]).exits(3);
     assert!(ran.stdout.contains("Errors      2 overloaded, such as: overloaded_error: "), "{}", ran.stdout);
     let server = ReplayBackend::without_cache_control(Flaw::None);
+    let both = ["--concurrency", "1", "--ttft-budget", "60s", "--tpot-budget", "60s"];
+    assert!(load(&sandbox, &server, &both).exits(0).stdout.contains("100.0% within TTFT 1m 00s and TPOT 1m 00s"));
     let ran = load(&sandbox, &server, &["--concurrency", "1", "--ttft-budget", "1us"]).exits(4);
     assert!(ran.stdout.contains("0.0% within TTFT 1 µs"), "{}", ran.stdout);
     let search = ["--find-rate", "2000", "--requests", "2", "--try-for", "1ms", "--ttft-budget"];

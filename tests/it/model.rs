@@ -168,7 +168,8 @@ fn a_file_that_is_longer_than_listed_is_not_read_to_its_end() {
     let sandbox = Sandbox::new();
     let repository = Repository { endless: true, ..tiny() };
     insta::assert_snapshot!(refusal(&sandbox, repository), @"exit 3: error: org/tiny: model.safetensors came damaged and was thrown away; pull again");
-    assert!(incomplete(&sandbox) == 0);
+    // The others, which the next pull continues, may have been cut before their end.
+    assert!(incomplete(&sandbox) < weights().len() as u64);
 }
 
 #[cfg(feature = "mlx")]

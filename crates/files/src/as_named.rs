@@ -11,7 +11,7 @@ use crate::{Access, folder_of, give_name, temporary_beside};
 
 /// What a shell calls the streams of a process. Behind them may be a file that other lines are in already, so they are never
 /// replaced by a new one.
-const STREAMS: [&str; 3] = ["/dev/fd", "/dev/stdout", "/dev/stderr"];
+const STREAMS: [&str; 4] = ["/dev/fd", "/dev/stdout", "/dev/stderr", "/proc/self/fd"];
 
 /// A file that the user has named, while it is written. It is there, whole, once it is finished; until then what was there stays.
 ///

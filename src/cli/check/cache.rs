@@ -10,7 +10,6 @@ use super::outcome::CheckOutcome;
 use crate::cli::launch::{LaunchBackend, LaunchFlags, sources};
 use crate::cli::text::{duration, trimmed_lines};
 use crate::cli::{CliError, blocking, print, say};
-use crate::config;
 use crate::replay::{CaseEnding, CaseResult, DEFAULT_RETRIES, Driver, Phase, Plan, Policy, ReplaySettings, Replayer};
 use crate::report::{PhaseLatency, latencies};
 use crate::snapshot::{Info, Store};
@@ -55,7 +54,7 @@ const MAX_TOKENS: u32 = 16;
 /// Measures and prints the table. Passes if every target is met and the answers are the same in all phases.
 pub(super) async fn run(args: CheckCacheArgs) -> Result<CheckOutcome, CliError> {
     let CheckCacheArgs { flags, traces, repeat } = args;
-    let (settings, plan) = blocking(move || Ok((config::load(&flags)?.settings, plan(&traces, repeat)?))).await?;
+    let (settings, plan) = blocking(move || Ok((flags.load()?.settings, plan(&traces, repeat)?))).await?;
     let backend = LaunchBackend::connect(sources(&settings).await?, &settings).await?.backend;
     let snapshots = blocking(|| tempfile::tempdir().map_err(CliError::backend)).await?;
     // Only what does not depend on the plan: nothing is accepted here.

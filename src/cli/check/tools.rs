@@ -12,7 +12,7 @@ use super::tool_task::{TASKS, TaskOutcome, ToolTask};
 use crate::cli::child::{check_program, environment, token_variable};
 use crate::cli::launch::{LaunchFlags, Origin, client_variables, launch_error};
 use crate::cli::{CliError, blocking, choices, print, say};
-use crate::config::{self, Settings};
+use crate::config::Settings;
 use crate::record::{Door, Recorder, RecordingSession, Upstream};
 use crate::server::{Allowed, RunToken};
 use crate::trace::redact::Redactor;
@@ -59,7 +59,7 @@ fn settings(flags: &LaunchFlags) -> Result<Settings, CliError> {
     if flags.asks_to_record() {
         return Err(CliError::input("--record: this check keeps no recordings; `anyclaude --record -- -p …` makes them"));
     }
-    let mut settings = config::load(flags)?.settings;
+    let mut settings = flags.load()?.settings;
     check_program(&settings.client)?;
     if settings.client.contains('/') {
         let client = std::path::absolute(&settings.client).map_err(CliError::input)?;

@@ -90,6 +90,16 @@ pub(super) struct LaunchFlags {
 }
 
 impl LaunchFlags {
+    /// The settings, with these flags over all others.
+    pub(super) fn load(&self) -> Result<config::Loaded, CliError> {
+        let loaded = config::load(self)?;
+        if loaded.settings.mode == Mode::Mlx && self.base_url.is_some() && loaded.settings.fallback.is_empty() {
+            let hint = "--base-url: in mode mlx no server answers; name another mode with --mode, such as openai";
+            return Err(CliError::input(hint));
+        }
+        Ok(loaded)
+    }
+
     /// Whether `--record` is given.
     pub(super) fn asks_to_record(&self) -> bool {
         self.record == Some(true)
@@ -101,13 +111,8 @@ pub(super) async fn run(args: LaunchArgs, redactor: &Redactor) -> Result<ExitCod
     let started = Instant::now();
     let LaunchArgs { flags, client_arguments } = args;
     let (settings, project) = blocking(move || {
-        let loaded = config::load(&flags)?;
+        let loaded = flags.load()?;
         let (project, settings) = (loaded.project_of_traces(), loaded.settings);
-        if settings.mode == Mode::Mlx && flags.base_url.is_some() && settings.fallback.is_empty() {
-            return Err(CliError::input(
-                "--base-url: in mode mlx no server answers; name another mode with --mode, such as openai",
-            ));
-        }
         check_program(&settings.client)?;
         Ok((settings, project))
     })

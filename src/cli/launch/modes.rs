@@ -10,7 +10,6 @@ use crate::cli::{CliError, blocking, keys};
 use crate::config::{FILE_NAMES, Mode, ModeSettings, Settings};
 use crate::convert::Dialect;
 use crate::net::check_listening;
-use crate::trace::redact::Redactor;
 
 const ANTHROPIC: &str = "https://api.anthropic.com";
 
@@ -75,7 +74,8 @@ impl AnswerSource {
         })
     }
 
-    /// Finds out whether a server of this machine listens, unless connecting asks it anyway. A client would ask it again and again for minutes, without a word.
+    /// Finds out whether a server of this machine listens, unless connecting asks it anyway. A client would ask it again and again
+    /// for minutes, without a word.
     ///
     /// # Errors
     /// It does not.
@@ -85,10 +85,9 @@ impl AnswerSource {
             return Ok(());
         };
         let start = if mode == Mode::Lmstudio { "start LM Studio's server: lms server start" } else { "start the server" };
-        check_listening(base_url).await.map_err(|error| {
-            let shown = Redactor::default().text(base_url).into_owned();
-            CliError::Unreachable(format!("{shown}: {error}; {start}, or name another with --base-url"))
-        })
+        check_listening(base_url)
+            .await
+            .map_err(|error| CliError::Unreachable(format!("{base_url}: {error}; {start}, or name another with --base-url")))
     }
 
     /// The backend, ready to answer. A server gets these limits of time.

@@ -18,7 +18,7 @@ pub(super) struct Recording {
 }
 
 impl Recording {
-    /// Opens the session of a launch. With recording on, makes its folder and removes the mode's oldest recordings beyond
+    /// Opens the session of a launch. With recording on, makes its folder, finishes what a kill has left there and removes the mode's oldest recordings beyond
     /// `keep_sessions`; where a project chose the folder, only those inside of the project. Touches files.
     pub(super) fn open(settings: &Settings, project: Option<&Path>) -> Result<(Self, RecordingSession), CliError> {
         let mode = settings.mode.name();
@@ -26,9 +26,12 @@ impl Recording {
             return Ok((Self { folder: None, made: Vec::new() }, RecordingSession::unwritten().with_mode(mode)));
         }
         let traces = config::expand_home(&settings.traces).join(mode);
-        recover_left(&traces);
+        let is_own = project.is_none_or(|project| is_inside(&traces, project));
+        if is_own {
+            recover_left(&traces);
+        }
         let session = open_by_time(&traces).map_err(launch_error)?;
-        if project.is_none_or(|project| is_inside(&traces, project)) {
+        if is_own {
             // The new session has no trace yet, and stays.
             keep_newest(&traces, settings.keep_sessions.saturating_sub(1)).map_err(|error| cannot_write(&traces, &error))?;
         }

@@ -16,7 +16,7 @@ pub(super) const MOST_REQUESTS: usize = 10_000_000;
 
 /// Send recorded conversations as load: many at once, at a rate, or when they came; time each from when it was meant to begin
 #[derive(clap::Args, Debug)]
-#[command(after_help = AFTER_HELP)]
+#[command(after_help = AFTER_HELP, group(clap::ArgGroup::new("budget").multiple(true)))]
 pub(crate) struct LoadArgs {
     /// Trace files, or folders to search for them
     #[arg(default_value = "traces")]

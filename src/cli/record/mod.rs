@@ -135,9 +135,10 @@ async fn record_until_signal(plan: RecordingPlan, words: RecordingWords, redacto
     // The shortest prefix is the last.
     let shortest = words.upstreams.routes().last();
     let prefix = shortest.map_or("", |route| route.prefix.as_str());
-    // Without an account the client wants a key, which a server of this machine does not look at.
-    let key = if shortest.is_some_and(|route| route.upstream.is_loopback()) { " ANTHROPIC_API_KEY=local" } else { "" };
-    say(format_args!("point Claude Code at it: ANTHROPIC_BASE_URL={address}{prefix}{key} claude"));
+    say(format_args!("point Claude Code at it: ANTHROPIC_BASE_URL={address}{prefix} claude"));
+    if shortest.is_some_and(|route| route.upstream.is_loopback()) {
+        say("if the upstream asks for no key, and Claude Code has no login of its own: with ANTHROPIC_API_KEY=local, too");
+    }
     say("stop with Ctrl-C");
     let mut progress = RecordingProgress::visible(&words.arrow(&address), words.prices.clone());
     observe(recorder.run(stop), notices, |notice| progress.take(notice)).await;

@@ -6,13 +6,11 @@ use clap::builder::RangedU64ValueParser;
 
 use crate::cli::answerer::BackendArgs;
 use crate::cli::environment::in_ci;
+use crate::cli::snapshots_folder::snapshots_of;
 use crate::cli::{CliError, Destination, choices};
 use crate::config::ReplayDefaults;
 use crate::replay::{FidelityMode, FlakyPolicy, Phase, Policy, ReplaySettings, ToolChoiceMode};
 use crate::snapshot::Matching;
-
-/// The name of the folder of snapshots, if no other is given.
-const SNAPSHOTS: &str = "snapshots";
 
 /// Replay recorded traces: compare the tool calls with the accepted snapshots, time cold, warm and cached requests
 #[derive(clap::Args, Debug)]
@@ -89,7 +87,8 @@ pub(crate) struct ReplayArgs {
     #[arg(long, requires = "baseline")]
     pub other_host: bool,
 
-    /// Folder of the accepted snapshots [default: the folder snapshots among the traces, if it is there, or else snapshots here]
+    /// Folder of the accepted snapshots [default: the folder snapshots in that of the traces, if there is one, or
+    /// else snapshots here]
     #[arg(long, value_name = "DIR")]
     snapshots: Option<PathBuf>,
 
@@ -110,11 +109,11 @@ pub(crate) struct ReplayArgs {
     #[arg(long, value_name = "FILE")]
     pub json: Option<Destination>,
 
-    /// Write the results to this file as JUnit XML, for GitLab, Jenkins and others
+    /// Write the results to this file, or to standard output (`-`), as JUnit XML, for GitLab, Jenkins and others
     #[arg(long, value_name = "FILE")]
     pub junit: Option<Destination>,
 
-    /// Write the whole report to this file as a page for a browser: diffs, curves, timelines
+    /// Write the whole report to this file, or to standard output (`-`), as a page for a browser: diffs, curves, timelines
     #[arg(long, value_name = "FILE")]
     pub html: Option<Destination>,
 
@@ -208,11 +207,7 @@ impl ReplayArgs {
 
     /// The folder of the accepted snapshots.
     pub(crate) fn snapshots(&self) -> PathBuf {
-        let among = match &self.traces[..] {
-            [traces] => Some(traces.join(SNAPSHOTS)).filter(|folder| folder.is_dir()),
-            _ => None,
-        };
-        self.snapshots.clone().or(among).unwrap_or_else(|| SNAPSHOTS.into())
+        self.snapshots.clone().unwrap_or_else(|| snapshots_of(&self.traces))
     }
 
     /// Whether to ask how sure the model is of accepted calls.

@@ -24,32 +24,49 @@ use self::github::GitHub;
 use self::on_backend::Replay;
 use self::result_files::ResultFiles;
 use super::answerer::{Asked, Wanted, connect};
-use super::{CliError, print, say};
+use super::{CliError, print_to_stderr, say};
 use crate::config;
 use crate::replay::{Plan, Policy, ReplaySettings, Skip};
 use crate::snapshot::Store;
 use crate::trace;
+use crate::trace::redact::Redactor;
 
 /// Replays the traces and prints the report.
-pub(super) async fn run(args: ReplayArgs) -> Result<ExitCode, CliError> {
-    let ended = replay(args).await;
-    if let Err(error) = &ended {
-        print(&GitHub::from_environment().ended_by(error))?;
+pub(super) async fn run(args: ReplayArgs, redactor: &Redactor) -> Result<ExitCode, CliError> {
+    let Prepared { replays, files, expectations } = prepare(&args).await.map_err(|error| {
+        let error = error.redacted(redactor);
+        // There will be no report with annotations. Standard output may be a file's.
+        print_to_stderr(&GitHub::from_environment().ended_by(&error));
+        error
+    })?;
+    match &replays[..] {
+        [replay] => alone::run(replay, &args, &files, &expectations).await,
+        replays => several::run(replays, &args, &files, &expectations).await,
     }
-    ended
 }
 
-async fn replay(args: ReplayArgs) -> Result<ExitCode, CliError> {
-    let policy = policy(&args)?;
+/// What is ready to be measured.
+struct Prepared {
+    /// One for each backend.
+    replays: Vec<Replay>,
+    files: ResultFiles,
+    expectations: Expectations,
+}
+
+/// Reads all that the replays need, and connects their backends.
+async fn prepare(args: &ReplayArgs) -> Result<Prepared, CliError> {
+    let policy = policy(args)?;
     let (configured, asked, expectations, settings, files, plan, without_trace) = tokio::task::block_in_place(|| {
         let configured = config::load(&Map::new())?.settings;
         let defaults = configured.replay.clone();
         let asked = Asked::of(&args.answerer, &configured)?;
-        let expectations = Expectations::read(&args, defaults.budget.clone())?;
+        let expectations = Expectations::read(args, defaults.budget.clone())?;
         let settings = args.settings(defaults);
-        let files = ResultFiles::of(&args)?;
-        let plan = plan(&args, &settings, &files)?;
-        let without_trace = without_trace(&args, &plan)?;
+        let files = ResultFiles::of(args)?;
+        let found = trace::find(&args.traces)?;
+        files.check_against(found.iter().chain(&args.baseline))?;
+        let plan = plan(args, found, &settings)?;
+        let without_trace = without_trace(args, &plan)?;
         Ok::<_, CliError>((configured, asked, expectations, settings, files, plan, without_trace))
     })?;
     let in_process = asked.iter().filter(|asked| asked.is_in_process()).count();
@@ -72,15 +89,12 @@ async fn replay(args: ReplayArgs) -> Result<ExitCode, CliError> {
             Err(error) => return Err(error),
         };
         let plan = plan.clone().asking_for(asked.model_to_send());
-        let mut replay = Replay::new(&args, policy, &asked, settings.clone(), plan, answerer);
+        let mut replay = Replay::new(args, policy, &asked, settings.clone(), plan, answerer);
         replay.known_answers = known_answers;
         replay.without_trace.clone_from(&without_trace);
         replays.push(replay);
     }
-    match &replays[..] {
-        [replay] => alone::run(replay, &args, &files, &expectations).await,
-        replays => several::run(replays, &args, &files, &expectations).await,
-    }
+    Ok(Prepared { replays, files, expectations })
 }
 
 /// What may be written to the snapshots. Of several backends none has more right than the others to do so.
@@ -102,9 +116,7 @@ fn policy(args: &ReplayArgs) -> Result<Policy, CliError> {
 
 /// Reads the traces and plans what to do with them. Having nothing to do is an error, not a success, unless the user says that
 /// traces may be skipped. Traces that cannot be read are something to report.
-fn plan(args: &ReplayArgs, settings: &ReplaySettings, files: &ResultFiles) -> Result<Plan, CliError> {
-    let found = trace::find(&args.traces)?;
-    files.check_against(&found)?;
+fn plan(args: &ReplayArgs, found: Vec<PathBuf>, settings: &ReplaySettings) -> Result<Plan, CliError> {
     let read = |path: PathBuf| trace::read(&path).map(|trace| (path, trace)).map_err(CliError::from);
     let traces = found.into_iter().map(read).collect::<Result<Vec<_>, _>>()?;
     let plan = Plan::new(traces, settings).map_err(CliError::input)?;

@@ -38,8 +38,8 @@ impl ResultFiles {
     }
 
     /// Checks that none of them would be written over one of these files.
-    pub(super) fn check_against(&self, inputs: &[PathBuf]) -> Result<(), CliError> {
-        self.files().try_for_each(|file| file.check_against(inputs.iter().map(PathBuf::as_path)))
+    pub(super) fn check_against<'a>(&self, inputs: impl Iterator<Item = &'a PathBuf> + Clone) -> Result<(), CliError> {
+        self.files().try_for_each(|file| file.check_against(inputs.clone().map(PathBuf::as_path)))
     }
 
     /// Prints to standard output, or to standard error if the other is for figures.

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use super::folder::or_default;
 use super::success_unless;
+use crate::cli::snapshots_folder::snapshots_of;
 use crate::cli::{CliError, print};
 use crate::replay::{last_user_turn, one_line};
 use crate::snapshot::{ExchangeId, Snapshot, Store};
@@ -29,9 +30,10 @@ pub(super) struct TraceScrubArgs {
     /// Write over the traces and their snapshots
     #[arg(long)]
     in_place: bool,
-    /// Folder of the accepted snapshots; those of these traces are scrubbed in the same way, so that they still match
-    #[arg(long, default_value = "snapshots", value_name = "DIR")]
-    snapshots: PathBuf,
+    /// Folder of the accepted snapshots; those of these traces are scrubbed in the same way, so that they still match [default: the
+    /// folder snapshots in that of the traces, if there is one, or else snapshots here]
+    #[arg(long, value_name = "DIR")]
+    snapshots: Option<PathBuf>,
     /// Keep what the user wrote and the arguments of tool calls, without home folders and mail addresses, so that replays of
     /// the copies ask for the same calls
     #[arg(long)]
@@ -48,7 +50,9 @@ struct Target {
 /// would be one file, or a copy one of the traces.
 pub(super) fn run(args: TraceScrubArgs, redactor: &Redactor) -> Result<ExitCode, CliError> {
     let turns = if args.keep_turns { Turns::Kept } else { Turns::Filler };
-    let files = trace::find(&or_default(args.paths)?)?;
+    let paths = or_default(args.paths)?;
+    let from = Store::new(args.snapshots.unwrap_or_else(|| snapshots_of(&paths)));
+    let files = trace::find(&paths)?;
     let mut errors = Vec::new();
     let mut targets = Vec::new();
     for file in files {
@@ -60,7 +64,6 @@ pub(super) fn run(args: TraceScrubArgs, redactor: &Redactor) -> Result<ExitCode,
     if !args.in_place {
         check(&targets)?;
     }
-    let from = Store::new(&args.snapshots);
     let to = args.out.as_ref().map_or_else(|| from.clone(), |out| Store::new(out.join("snapshots")));
     for Target { file, copy } in targets {
         let original = trace::read(&file)?;

@@ -191,8 +191,8 @@ impl ChunkReader {
         }
     }
 
-    /// Clients run tools only if the stop reason is `tool_use`, so an answer with calls has it, whatever the server says. Calls that
-    /// are broken must not be run, so an answer with one was cut, whatever the server says: clients ask again then.
+    /// Clients run tools only if the stop reason is `tool_use`, so an answer with calls has it, whatever the server says. Broken
+    /// calls must not be run, so an answer with one counts as cut: clients ask again then.
     fn stop_reason(&self) -> StopReason {
         let said = self.finish_reason.as_deref();
         let broken = self.content.broken_calls().next();

@@ -23,7 +23,7 @@ pub fn to_terminal(measured: &Measured) -> String {
     if let (Some(read), true) = (measured.cache_read_tokens, measured.prompt_tokens > 0) {
         say("Cache hits", percent(read as f64 / measured.prompt_tokens as f64));
     }
-    let empty = measured.e2e.distribution().count() - measured.ttft.distribution().count();
+    let empty = measured.e2e.distribution().count().saturating_sub(measured.ttft.distribution().count());
     if empty > 0 {
         let good = if measured.within_budget.is_some() { "; good only where the recorded one has none either" } else { "" };
         say("No content", format!("{empty} of {} answers ended before any came{good}", measured.answered));

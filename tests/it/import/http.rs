@@ -293,8 +293,7 @@ fn an_archive_with_a_time_that_is_none_keeps_no_other_from_being_read() {
     {
         sandbox.write(file, archive(time));
     }
-    let ran = sandbox.run(&["trace", "import", "a.har", "b.har", "c.har"]);
-    assert!(ran.stderr.contains("its time, 9999-12-31T23:59:59-23:59, is none") || ran.stdout.contains("is none"), "{ran:?}");
-    assert!(!ran.stderr.contains("panicked"), "{}", ran.stderr);
+    let ran = sandbox.run(&["trace", "import", "a.har", "b.har", "c.har"]).exits(0);
+    assert!(ran.stdout.contains("its time, 9999-12-31T23:59:59-23:59, is none"), "{ran:?}");
     assert_eq!(trace::find(&[sandbox.path("traces")]).unwrap().len(), 2);
 }

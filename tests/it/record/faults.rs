@@ -34,7 +34,8 @@ fn an_upstream_that_breaks_breaks_the_client_too() {
     let ran = recorder.stop().exits(0);
     insta::assert_snapshot!(recorder.sandbox.portable(&ran.stderr), @"
     recording http://127.0.0.1:[port] → http://127.0.0.1:[port], into traces/s
-    point Claude Code at it: ANTHROPIC_BASE_URL=http://127.0.0.1:[port] ANTHROPIC_API_KEY=local claude
+    point Claude Code at it: ANTHROPIC_BASE_URL=http://127.0.0.1:[port] claude
+    if the upstream asks for no key, and Claude Code has no login of its own: with ANTHROPIC_API_KEY=local, too
     stop with Ctrl-C
     s/0001 POST /v1/messages?beta=true 200 upstream_error, 4 events
     recorded 1 exchange to traces/s (1 upstream_error)

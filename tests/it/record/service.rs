@@ -30,6 +30,17 @@ fn traces(recorder: &Recorder) -> BTreeMap<String, Trace> {
 }
 
 #[test]
+fn a_recorder_is_not_pointed_at_itself() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
+    for host in ["127.0.0.1", "localhost"] {
+        let upstream = format!("http://{host}:{free}");
+        let refusal = Sandbox::new().run(&["record", "--port", &free, "--upstream", &upstream]).refusal();
+        let expected = format!("exit 2: error: --upstream {upstream}: this recorder itself listens there; ");
+        assert!(refusal.starts_with(&expected), "{refusal}");
+    }
+}
+
+#[test]
 fn every_session_has_its_folder_and_goes_on_after_a_kill() {
     let (open, waits) = gate();
     let upstream = Upstream::start(move |request, answer| {
@@ -77,7 +88,8 @@ fn what_is_recorded_is_said_for_all_sessions() {
     insta::with_settings!({filters => [(r"\d+(\.\d+)? (µs|ms|s)\n", "[time]\n")]}, {
         insta::assert_snapshot!(recorder.sandbox.portable(&ran.stderr), @"
         recording http://127.0.0.1:[port] → http://127.0.0.1:[port], into traces, a folder for each session
-        point Claude Code at it: ANTHROPIC_BASE_URL=http://127.0.0.1:[port] ANTHROPIC_API_KEY=local claude
+        point Claude Code at it: ANTHROPIC_BASE_URL=http://127.0.0.1:[port] claude
+        if the upstream asks for no key, and Claude Code has no login of its own: with ANTHROPIC_API_KEY=local, too
         stop with Ctrl-C
         2c6d1f6e-6a51-4d0c-9a0e-0b8f5b6f3a11/0001 POST /v1/messages 200 complete, [time]
         7f0b6f0c-0d8e-4b55-8a43-6d1f9c1f1d22/0001 POST /v1/messages 200 complete, [time]
@@ -181,7 +193,8 @@ fn old_sessions_go_and_what_a_kill_left_is_finished() {
     recovered 1 trace that was left when a recorder was killed
     recording http://127.0.0.1:[port] → http://127.0.0.1:[port], into traces, a folder for each session
     keeping sessions for 30 days, and up to 2.00 MB of them
-    point Claude Code at it: ANTHROPIC_BASE_URL=http://127.0.0.1:[port] ANTHROPIC_API_KEY=local claude
+    point Claude Code at it: ANTHROPIC_BASE_URL=http://127.0.0.1:[port] claude
+    if the upstream asks for no key, and Claude Code has no login of its own: with ANTHROPIC_API_KEY=local, too
     stop with Ctrl-C
     removed 2 old sessions (2 traces, 4.00 MB)
     recorded no exchanges: no request under /v1/ came

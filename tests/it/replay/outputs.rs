@@ -92,6 +92,25 @@ fn github_gets_annotations_and_a_summary_beside_what_the_step_wrote() {
 }
 
 #[test]
+fn github_gets_an_annotation_of_what_ended_a_replay_before_it_began() {
+    let sandbox = session();
+    let mut command = sandbox.anyclaude(&["replay", "--backend", "http://127.0.0.1:9", "--json", "-"]);
+    let ran = run(on_github(&sandbox, &mut command)).exits(3);
+    assert_eq!(ran.stdout, "");
+    let line = line_of(&ran.stderr, "::error");
+    assert!(line.starts_with("::error title=anyclaude replay::http://127.0.0.1:9: "), "{line}");
+}
+
+#[test]
+fn snapshots_among_the_traces_are_taken() {
+    let (sandbox, server) = (session(), healthy());
+    std::fs::create_dir(sandbox.path("traces/snapshots")).unwrap();
+    replay(&sandbox, &server, &["--update"]).exits(0);
+    assert!(sandbox.path("traces/snapshots/demo__001.snap").exists() && !sandbox.path("snapshots").exists());
+    replay(&sandbox, &server, &["--check"]).exits(0);
+}
+
+#[test]
 fn github_gets_at_most_ten_annotations_and_the_last_is_a_count() {
     let server = healthy();
     let sandbox = session();

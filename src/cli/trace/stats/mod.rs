@@ -36,7 +36,7 @@ pub(super) struct TraceStatsArgs {
     paths: Vec<PathBuf>,
     /// Count in tokens of this model, with the prompt as its chat template renders it [default: in characters]
     #[cfg(feature = "mlx")]
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR|NAME")]
     model: Option<PathBuf>,
     /// Show instead how often each model called each tool, and how often that failed: the next request's results say so
     #[cfg_attr(feature = "mlx", arg(long, conflicts_with = "model"))]
