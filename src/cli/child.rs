@@ -10,6 +10,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::Command;
 
 use super::CliError;
+use super::heap::leave_to;
 use super::log::LentTerminal;
 use super::signals::Signals;
 use crate::record::Upstream;
@@ -91,7 +92,7 @@ impl Child {
     pub(super) fn start(command: &[String], environment: Vec<(&str, String)>) -> Result<Self, CliError> {
         let (program, arguments) = command.split_first().ok_or_else(|| CliError::input("no command after --"))?;
         let terminal = LentTerminal::lend();
-        let process = Command::new(program)
+        let process = leave_to(&mut Command::new(program))
             .args(arguments)
             .envs(environment)
             .spawn()

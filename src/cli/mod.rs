@@ -19,6 +19,7 @@ mod destination;
 mod doctor;
 mod environment;
 mod error;
+mod heap;
 mod init;
 mod keys;
 mod launch;
@@ -113,9 +114,8 @@ pub fn main() -> ExitCode {
     if let Err(error) = signals::outlive_file_limit() {
         return failed(CliError::backend(format!("cannot catch a signal: {error}")));
     }
-    #[cfg(feature = "mlx")]
-    if matches!(cli.command, Some(CliCommand::Serve(_)))
-        && let Err(error) = serve::heap::fix_threshold()
+    if matches!(cli.command, None | Some(CliCommand::Serve(_) | CliCommand::Record(_)))
+        && let Err(error) = heap::fix_threshold()
     {
         return failed(error);
     }

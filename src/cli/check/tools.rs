@@ -10,6 +10,7 @@ use tokio::process::Command;
 use super::outcome::CheckOutcome;
 use super::tool_task::{TASKS, TaskOutcome, ToolTask};
 use crate::cli::child::{check_program, environment, token_variable};
+use crate::cli::heap::leave_to;
 use crate::cli::launch::{LaunchFlags, Origin, client_variables, launch_error};
 use crate::cli::{CliError, blocking, choices, print, say};
 use crate::config::Settings;
@@ -114,6 +115,7 @@ async fn attempt(
 
 fn client(task: &ToolTask, settings: &Settings, folder: &Path) -> Command {
     let mut client = Command::new(&settings.client);
+    leave_to(&mut client);
     client.args(["-p", task.prompt, "--allowedTools", "Read,Write,Edit,Bash", "--permission-mode", "acceptEdits"]);
     client.args(["--max-turns", "8"]).current_dir(folder).stdin(Stdio::null()).kill_on_drop(true);
     client

@@ -2,8 +2,6 @@
 
 #[cfg(feature = "mlx")]
 mod engine;
-#[cfg(feature = "mlx")]
-pub(super) mod heap;
 mod playback;
 
 use std::io::ErrorKind;

@@ -30,6 +30,18 @@ fn the_childs_exit_code_is_passed_on() {
     }
 }
 
+/// The recorder has glibc's heap fixed for itself alone.
+#[cfg(target_env = "gnu")]
+#[test]
+fn the_childs_heap_is_as_it_would_be_without_us() {
+    let of_recorder = "tr '\\0' '\\n' < /proc/$PPID/environ | grep -c MALLOC_MMAP_THRESHOLD_=262144";
+    let script = format!("echo own $MALLOC_MMAP_THRESHOLD_, ours $({of_recorder})");
+    assert_eq!(run_around(&Sandbox::new(), LOCAL, &script).stdout, "own , ours 1\n");
+    let sandbox = Sandbox::new();
+    let set = run(around(&sandbox, LOCAL, "echo $MALLOC_MMAP_THRESHOLD_").env("MALLOC_MMAP_THRESHOLD_", "65536"));
+    assert_eq!(set.stdout, "65536\n");
+}
+
 #[test]
 fn the_terminal_is_the_childs_but_for_a_line_at_the_start_and_one_at_the_end() {
     let sandbox = Sandbox::new();
