@@ -8,6 +8,7 @@ use super::{BackendError, Protocol, TimeLimits};
 use crate::convert::CacheKey;
 use crate::net::bounds::{self, BodyError};
 use crate::net::{is_loopback, root_cause};
+use crate::trace::redact::Redactor;
 use crate::wire::{ErrorBody, ErrorKind, MessagesRequest};
 
 /// A client for the server at this base URL.
@@ -140,6 +141,11 @@ fn retry_after(headers: &HeaderMap) -> Option<String> {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let from_ms = || text("retry-after-ms")?.parse::<u64>().ok().map(|ms| ms.div_ceil(1_000).to_string());
     text(RETRY_AFTER.as_str()).map(str::to_owned).or_else(from_ms)
+}
+
+/// A server's address without secrets, as clients and terminals are told it.
+pub(crate) fn shown(address: &str) -> String {
+    Redactor::default().text(address).into_owned()
 }
 
 fn parse_base_url(base_url: &str) -> Result<Url, String> {

@@ -179,9 +179,8 @@ fn refuses_all_pictures(error: &BackendError) -> bool {
 }
 
 impl Backend for OpenAiBackend {
-    /// Its address without secrets: clients and terminals are told it.
     fn name(&self) -> String {
-        Redactor::default().text(&self.address).into_owned()
+        http::shown(&self.address)
     }
 
     fn model(&self) -> String {

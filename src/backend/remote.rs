@@ -19,7 +19,6 @@ use super::{
 };
 use crate::net::bounds;
 use crate::net::root_cause;
-use crate::trace::redact::Redactor;
 use crate::wire::{
     COUNT_TOKENS_PATH, Content, ContentBlock, ENGINE_FIELDS, MESSAGES_PATH, MODELS_PATH, MessagesRequest, StreamEvent, from_json,
 };
@@ -223,9 +222,8 @@ fn protocol_error(address: &str, reason: impl Into<String>) -> BackendError {
 }
 
 impl Backend for RemoteBackend {
-    /// Its address without secrets: clients and terminals are told it.
     fn name(&self) -> String {
-        Redactor::default().text(&self.address).into_owned()
+        http::shown(&self.address)
     }
 
     /// The model of an anyclaude server; another server may have many.

@@ -2,10 +2,10 @@
 
 use std::ffi::OsString;
 use std::fmt;
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use super::output::{PrintedPieces, print_whole};
+use super::output::{PrintedPieces, print_whole, unless_reader_left, unprintable};
 use super::{CliError, print, print_to_stderr};
 use crate::files::{Access, FileAsNamed, write_as_named};
 
@@ -49,7 +49,7 @@ impl Destination {
     /// Writes all of it, for everyone to read.
     pub(super) fn write(&self, text: &str) -> Result<(), CliError> {
         match self {
-            Self::File(path) => unless_reader_left(path, write_as_named(path, text)),
+            Self::File(path) => unless_reader_left(write_as_named(path, text), |error| CliError::unwritable(path, &error)),
             Self::StandardOutput => print_whole(text),
         }
     }
@@ -66,8 +66,10 @@ impl Destination {
         match (written, self) {
             (Ok(()), _) => Ok(()),
             (Err(PieceError::Other(error)), _) => Err(error),
-            (Err(PieceError::Write(error)), Self::File(path)) => unless_reader_left(path, Err(error)),
-            (Err(PieceError::Write(error)), Self::StandardOutput) => super::unless_reader_left(Err(error)),
+            (Err(PieceError::Write(error)), Self::File(path)) => {
+                unless_reader_left(Err(error), |error| CliError::unwritable(path, &error))
+            }
+            (Err(PieceError::Write(error)), Self::StandardOutput) => unless_reader_left(Err(error), unprintable),
         }
     }
 }
@@ -93,14 +95,6 @@ pub(super) fn print_beside<'a>(files: impl IntoIterator<Item = &'a Destination>,
         return Ok(());
     }
     print(text)
-}
-
-/// The outcome of writing a file, where the reader of a pipe that has seen enough is no failure.
-fn unless_reader_left(path: &Path, written: io::Result<()>) -> Result<(), CliError> {
-    match written {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(CliError::unwritable(path, &error)),
-        _ => Ok(()),
-    }
 }
 
 #[cfg(test)]

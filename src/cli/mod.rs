@@ -47,7 +47,7 @@ use clap::{Parser, Subcommand};
 use self::blocking::blocking;
 use self::destination::Destination;
 pub use self::error::CliError;
-use self::output::{print, print_to_stderr, say, unless_reader_left};
+use self::output::{print, print_to_stderr, say, unless_reader_left, unprintable};
 use crate::trace::redact::Redactor;
 
 /// Run Claude Code on any model; record its sessions, replay them, and know whether tool calling still works.
@@ -109,15 +109,16 @@ pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) if error.use_stderr() => error.exit(),
-        Err(help) => return unless_reader_left(help.print()).map_or_else(failed, |()| ExitCode::SUCCESS),
+        Err(help) => return unless_reader_left(help.print(), unprintable).map_or_else(failed, |()| ExitCode::SUCCESS),
     };
-    if let Err(error) = signals::outlive_file_limit() {
-        return failed(CliError::backend(format!("cannot catch a signal: {error}")));
-    }
+    // First of all, as it begins anew.
     if matches!(cli.command, None | Some(CliCommand::Serve(_) | CliCommand::Record(_)))
         && let Err(error) = heap::fix_threshold()
     {
         return failed(error);
+    }
+    if let Err(error) = signals::outlive_file_limit() {
+        return failed(CliError::backend(format!("cannot catch a signal: {error}")));
     }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,

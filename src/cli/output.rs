@@ -12,7 +12,7 @@ use super::visible::visible;
 /// Prints to standard output. A reader that has seen enough (`| head`) is no failure; any other failed write is, with exit
 /// code 3.
 pub(super) fn print(text: &str) -> Result<(), CliError> {
-    unless_reader_left(write_all(io::stdout().lock(), &visible(text)))
+    unless_reader_left(write_all(io::stdout().lock(), &visible(text)), unprintable)
 }
 
 /// Prints a file's text to standard output, as a file would have it; control characters do not get to a terminal.
@@ -20,7 +20,7 @@ pub(super) fn print_whole(text: &str) -> Result<(), CliError> {
     if Term::stdout().is_term() {
         return print(text);
     }
-    unless_reader_left(write_all(io::stdout().lock(), text))
+    unless_reader_left(write_all(io::stdout().lock(), text), unprintable)
 }
 
 /// Prints a line to standard error. A failure has nowhere to be reported, and must not end a server or a recording as the panic
@@ -34,14 +34,17 @@ pub(super) fn print_to_stderr(text: &str) {
     let _ = Term::stderr().write_str(&visible(text));
 }
 
-/// The outcome of writing to standard output, with a closed pipe as a success.
-pub(super) fn unless_reader_left(written: io::Result<()>) -> Result<(), CliError> {
+/// The outcome of writing, where the reader of a pipe that has seen enough is no failure.
+pub(super) fn unless_reader_left(written: io::Result<()>, failed: impl FnOnce(io::Error) -> CliError) -> Result<(), CliError> {
     match written {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-            Err(CliError::backend(format!("cannot write to standard output: {error}")))
-        }
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(failed(error)),
         _ => Ok(()),
     }
+}
+
+/// Why nothing gets to standard output.
+pub(super) fn unprintable(error: io::Error) -> CliError {
+    CliError::backend(format!("cannot write to standard output: {error}"))
 }
 
 fn write_all(mut out: impl Write, text: &str) -> io::Result<()> {

@@ -1,19 +1,19 @@
 //! Where the accepted snapshots of traces are, if no option says so.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// Its name.
-const SNAPSHOTS: &str = "snapshots";
+pub(super) const SNAPSHOTS: &str = "snapshots";
 
 /// The folder of snapshots in that of the traces, where the traces are all of one folder and it has one; or else that in the
 /// current folder.
 pub(super) fn snapshots_of(traces: &[PathBuf]) -> PathBuf {
-    let among = |traces: &Path| Some(traces.join(SNAPSHOTS)).filter(|folder| folder.is_dir());
-    match traces {
-        [traces] => among(traces),
-        _ => None,
+    if let [traces] = traces
+        && traces.join(SNAPSHOTS).is_dir()
+    {
+        return traces.join(SNAPSHOTS);
     }
-    .unwrap_or_else(|| SNAPSHOTS.into())
+    SNAPSHOTS.into()
 }
 
 #[cfg(test)]

@@ -191,7 +191,7 @@ fn finish_reason(reason: Option<&StopReason>) -> &'static str {
     match reason {
         Some(StopReason::ToolUse) => "tool_calls",
         Some(reason) if reason.cuts() => "length",
-        Some(StopReason::Other(other)) if other == StopReason::REFUSAL => "content_filter",
+        Some(reason) if reason.is_refusal() => "content_filter",
         _ => "stop",
     }
 }

@@ -6,7 +6,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::{fs, io};
 
 use super::import_error::ImportError;
-use crate::trace::{self, MAX_DEPTH, MAX_WEIGHT, SharedRedactor, Trace, is_heavier, json_depth, write_spelled};
+use crate::trace::{self, MAX_WEIGHT, SharedRedactor, Trace, is_heavier, is_readable, write_spelled};
 
 /// How many traces may be on their way to the disk.
 const AT_ONCE: usize = 32;
@@ -89,7 +89,7 @@ fn write(path: &Path, trace: Trace, redactor: &SharedRedactor) -> Result<(), Imp
 
 /// Whether a trace of this text can be read again: nothing is nested too deep in it or takes too much memory.
 pub(crate) fn is_within_limits(text: &[u8]) -> bool {
-    json_depth(text) <= MAX_DEPTH && !is_heavier(text, MAX_WEIGHT)
+    is_readable(text, 0) && !is_heavier(text, MAX_WEIGHT)
 }
 
 #[cfg(test)]

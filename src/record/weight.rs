@@ -6,7 +6,7 @@
 use serde_json::Value;
 
 use super::unicode::{UnicodeText, text_in};
-use crate::trace::{MAX_DEPTH, is_heavier, json_depth, json_weight};
+use crate::trace::{is_heavier, is_readable, json_weight};
 use crate::wire::from_json;
 
 /// The most that a body, or the data of one event, may weigh as JSON, in bytes.
@@ -37,11 +37,6 @@ pub(crate) fn body_value(body: &[u8]) -> Value {
     let fits = is_readable(&body, AROUND_BODY) && !is_heavier(&body, MAX_JSON);
     let parsed = if fits { from_json(&body).ok() } else { None };
     parsed.unwrap_or_else(|| Value::String(String::from_utf8_lossy(&body).into_owned()))
-}
-
-/// Whether JSON can be read again from inside of so many lists and objects.
-fn is_readable(json: &[u8], around: usize) -> bool {
-    json_depth(json) + around <= MAX_DEPTH
 }
 
 /// How much the events of an exchange may still weigh.

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::trace::redact::Redactor;
-use crate::trace::{CallEnd, MAX_DEPTH, is_malformed, json_depth};
+use crate::trace::{CallEnd, is_malformed, is_readable};
 use crate::wire::{ContentBlock, Message, StopReason};
 
 /// The tool calls of an answer and why it stopped. Ids and text are not part of it: they may differ freely.
@@ -16,10 +16,6 @@ pub struct Outcome {
     /// The `tool_use` content blocks, in order.
     pub tool_use: Vec<ToolUse>,
 }
-
-/// How many lists and objects are around the arguments where most are. That is the report of several backends: report, list,
-/// backend, its report, list, case, list, measurement, outcome, list, call. A snapshot has fewer.
-const AROUND_INPUT: usize = 11;
 
 /// A `tool_use` content block without its id. The order of the arguments' keys does not count in comparisons.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -91,8 +87,12 @@ fn is_too_deep(input: &Value) -> bool {
     input.as_str().is_some_and(|json| !fits(json))
 }
 
+/// How many lists and objects are around the arguments where most are. That is the report of several backends: report, list,
+/// backend, its report, list, case, list, measurement, outcome, list, call. A snapshot has fewer.
+const AROUND_INPUT: usize = 11;
+
 fn fits(json: &str) -> bool {
-    json_depth(json.as_bytes()) + AROUND_INPUT <= MAX_DEPTH
+    is_readable(json.as_bytes(), AROUND_INPUT)
 }
 
 #[cfg(test)]

@@ -49,7 +49,7 @@ pub use anyclaude_trace::{
     read, recover, write,
 };
 pub(crate) use anyclaude_trace::{
-    MAX_DEPTH, MAX_WEIGHT, call_arguments, is_heavier, is_trace_name, json_depth, json_weight, read_draft, read_json_into, seq_of,
+    MAX_WEIGHT, call_arguments, is_heavier, is_readable, is_trace_name, json_weight, read_draft, read_json_into, seq_of,
 };
 pub(crate) use arguments::spelled_arguments;
 pub use arguments::{CallEnd, is_malformed, streamed_arguments, unparsed_arguments};

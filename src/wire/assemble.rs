@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::{BlockDelta, ContentBlock, Message, StopReason, StreamEvent};
+use super::{BlockDelta, ContentBlock, Message, StreamEvent};
 
 /// How a stream broke the protocol.
 #[allow(missing_docs, reason = "each variant's text says what it is")]
@@ -149,10 +149,7 @@ impl Assembler {
     /// The stream ended early, or an answer that was neither cut nor refused has a tool call whose arguments are no JSON.
     pub fn finish(self) -> Result<Message, AssembleError> {
         let mut message = self.message.filter(|_| self.stopped).ok_or(AssembleError::NoStop)?;
-        let is_cut = message
-            .stop_reason
-            .as_ref()
-            .is_some_and(|reason| reason.cuts() || matches!(reason, StopReason::Other(reason) if reason == StopReason::REFUSAL));
+        let is_cut = message.stop_reason.as_ref().is_some_and(|reason| reason.cuts() || reason.is_refusal());
         if let Some(ContentBlock::ToolUse { input, .. }) = message.content.last_mut()
             && is_cut
             && self.json.is_empty()

@@ -76,6 +76,11 @@ impl StopReason {
     /// What a classifier has ended, at whatever place.
     pub const REFUSAL: &str = "refusal";
 
+    /// Whether a classifier has ended the answer.
+    pub fn is_refusal(&self) -> bool {
+        matches!(self, Self::Other(reason) if reason == Self::REFUSAL)
+    }
+
     /// Whether the answer was cut before the model ended it, so that its last tool call may be unfinished.
     pub fn cuts(&self) -> bool {
         match self {

@@ -1,20 +1,19 @@
 //! Writing files so that neither a reader nor a crash ever sees half of one, and reading what somebody else may have put there.
 
-mod regular;
-
 mod as_named;
+mod regular;
 
 use std::fs::{self, DirBuilder, File, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-pub use regular::{open_regular, read_bounded, read_bounded_text};
 use rustix::fs::{FlockOperation, Mode, OFlags, flock, open};
 use rustix::io::{Errno, retry_on_intr};
 use tempfile::NamedTempFile;
 
 pub use self::as_named::{FileAsNamed, write_as_named};
+pub use self::regular::{open_regular, read_bounded, read_bounded_text};
 
 /// How the names of temporary files begin and end. A kill in the middle of a write leaves one behind.
 const TEMPORARY: (&str, &str) = (".anyclaude-", ".tmp");

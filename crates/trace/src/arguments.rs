@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{MAX_DEPTH, from_json, is_heavier, json_depth};
+use super::{from_json, is_heavier, is_readable};
 
 /// How many lists and objects are around a call's arguments in a trace: trace, response, message, content, block.
 const AROUND: usize = 5;
@@ -14,13 +14,14 @@ const MAX_ARGUMENTS: usize = 128 << 20;
 /// again: it is nested too deep or too heavy.
 pub fn call_arguments(text: &str) -> Option<Value> {
     let json = text.as_bytes();
-    let fits = json_depth(json) <= MAX_DEPTH - AROUND && !is_heavier(json, MAX_ARGUMENTS);
+    let fits = is_readable(json, AROUND) && !is_heavier(json, MAX_ARGUMENTS);
     if fits { from_json(json).ok() } else { None }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::depth::MAX_DEPTH;
 
     #[test]
     fn arguments_that_a_trace_cannot_hold_are_none() {

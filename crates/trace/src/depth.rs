@@ -1,37 +1,29 @@
 //! How deep JSON is nested. What is nested deeper than a reader follows cannot be read again once it is written.
 
+use super::outside_strings::outside_strings;
+
 /// How deep lists and objects may be nested in JSON that `serde_json` reads, a trace's file for one.
-pub const MAX_DEPTH: usize = 127;
+pub(crate) const MAX_DEPTH: usize = 127;
+
+/// Whether a text of JSON can be read again from inside of so many lists and objects.
+pub fn is_readable(json: &[u8], around: usize) -> bool {
+    json_depth(json) + around <= MAX_DEPTH
+}
 
 /// How deep lists and objects are nested in a text of JSON.
-pub fn json_depth(json: &[u8]) -> usize {
-    let (mut depth, mut deepest, mut at) = (0_usize, 0, 0);
-    while let Some(&byte) = json.get(at) {
-        at += 1;
+fn json_depth(json: &[u8]) -> usize {
+    let (mut depth, mut deepest) = (0_usize, 0);
+    for byte in outside_strings(json) {
         match byte {
             b'{' | b'[' => {
                 depth += 1;
                 deepest = deepest.max(depth);
             }
             b'}' | b']' => depth = depth.saturating_sub(1),
-            b'"' => at = after_string(json, at),
             _ => {}
         }
     }
     deepest
-}
-
-/// Where the string ends whose first character is at `at`.
-fn after_string(json: &[u8], mut at: usize) -> usize {
-    while let Some(found) = json[at..].iter().position(|byte| matches!(byte, b'"' | b'\\')) {
-        at += found;
-        if json[at] == b'"' {
-            return at + 1;
-        }
-        // What is escaped ends no string.
-        at = (at + 2).min(json.len());
-    }
-    json.len()
 }
 
 #[cfg(test)]

@@ -55,13 +55,14 @@ mod file;
 mod format;
 #[cfg(test)]
 mod json_schema;
+mod outside_strings;
 mod partial;
 mod session_name;
 mod surrogates;
 mod weight;
 
 pub use arguments::call_arguments;
-pub use depth::{MAX_DEPTH, json_depth};
+pub use depth::is_readable;
 pub use derive::assemble;
 pub use file::{
     MAX_WEIGHT, PARTIAL_SUFFIX, TraceError, find, is_trace_name, partial_path, path_of, read, read_json_into, seq_of, write,

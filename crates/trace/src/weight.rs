@@ -1,5 +1,7 @@
 //! What JSON weighs in memory once it is parsed. A hundred megabytes of `[[],[],…]` become gigabytes.
 
+use super::outside_strings::outside_strings;
+
 /// What a value weighs without its text: an element of a list, or a field with its name and place in the table.
 const VALUE: usize = 96;
 
@@ -8,21 +10,12 @@ const OBJECT: usize = 320;
 
 /// What a text of JSON weighs at most, beside the text in it.
 pub fn json_weight(json: &[u8]) -> usize {
-    let (mut weight, mut in_string, mut escaped) = (VALUE, false, false);
-    for byte in json {
-        if in_string {
-            in_string = *byte != b'"' || escaped;
-            escaped = *byte == b'\\' && !escaped;
-            continue;
-        }
-        match byte {
-            b'"' => in_string = true,
-            b',' | b'[' => weight += VALUE,
-            b'{' => weight += OBJECT,
-            _ => {}
-        }
-    }
-    weight
+    let weights = outside_strings(json).map(|byte| match byte {
+        b',' | b'[' => VALUE,
+        b'{' => OBJECT,
+        _ => 0,
+    });
+    VALUE + weights.sum::<usize>()
 }
 
 /// Whether a text of JSON weighs more than this, beside the text in it. A short one is not gone through: no byte of one weighs more

@@ -18,8 +18,9 @@ pub(super) struct Recording {
 }
 
 impl Recording {
-    /// Opens the session of a launch. With recording on, makes its folder, finishes what a kill has left there and removes the mode's oldest recordings beyond
-    /// `keep_sessions`; where a project chose the folder, only those inside of the project. Touches files.
+    /// Opens the session of a launch. With recording on, makes its folder, finishes what a kill has left there and removes the
+    /// mode's oldest recordings beyond `keep_sessions`; where a project chose the folder, the last two only inside of the project.
+    /// Touches files.
     pub(super) fn open(settings: &Settings, project: Option<&Path>) -> Result<(Self, RecordingSession), CliError> {
         let mode = settings.mode.name();
         if !settings.record {

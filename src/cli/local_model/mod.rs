@@ -13,6 +13,8 @@ mod from_env;
 mod loading;
 #[cfg(feature = "mlx")]
 mod output_args;
+#[cfg(feature = "mlx")]
+mod text_side;
 
 #[cfg(feature = "mlx")]
 pub(super) use self::cache_args::CacheArgs;
@@ -27,4 +29,6 @@ pub(super) use self::from_env::from_env;
 pub(super) use self::loading::{load, load_silently};
 #[cfg(feature = "mlx")]
 pub(super) use self::output_args::OutputArgs;
+#[cfg(feature = "mlx")]
+pub(super) use self::text_side::text_side;
 pub(super) use crate::backend::EMBEDDED;

@@ -56,7 +56,7 @@ struct Prepared {
 /// Reads all that the replays need, and connects their backends.
 async fn prepare(args: &ReplayArgs) -> Result<Prepared, CliError> {
     let policy = policy(args)?;
-    let (configured, asked, expectations, settings, files, plan, without_trace) = tokio::task::block_in_place(|| {
+    let (configured, asked, expectations, settings, files, store, plan, without_trace) = tokio::task::block_in_place(|| {
         let configured = config::load(&Map::new())?.settings;
         let defaults = configured.replay.clone();
         let asked = Asked::of(&args.answerer, &configured)?;
@@ -65,9 +65,10 @@ async fn prepare(args: &ReplayArgs) -> Result<Prepared, CliError> {
         let files = ResultFiles::of(args)?;
         let found = trace::find(&args.traces)?;
         files.check_against(found.iter().chain(&args.baseline))?;
-        let plan = plan(args, found, &settings)?;
-        let without_trace = without_trace(args, &plan)?;
-        Ok::<_, CliError>((configured, asked, expectations, settings, files, plan, without_trace))
+        let store = Store::new(args.snapshots());
+        let plan = plan(args, found, &store, &settings)?;
+        let without_trace = without_trace(args, &store, &plan)?;
+        Ok::<_, CliError>((configured, asked, expectations, settings, files, store, plan, without_trace))
     })?;
     let in_process = asked.iter().filter(|asked| asked.is_in_process()).count();
     if in_process > 1 {
@@ -89,7 +90,7 @@ async fn prepare(args: &ReplayArgs) -> Result<Prepared, CliError> {
             Err(error) => return Err(error),
         };
         let plan = plan.clone().asking_for(asked.model_to_send());
-        let mut replay = Replay::new(args, policy, &asked, settings.clone(), plan, answerer);
+        let mut replay = Replay::new(args, policy, &asked, settings.clone(), store.clone(), plan, answerer);
         replay.known_answers = known_answers;
         replay.without_trace.clone_from(&without_trace);
         replays.push(replay);
@@ -116,7 +117,7 @@ fn policy(args: &ReplayArgs) -> Result<Policy, CliError> {
 
 /// Reads the traces and plans what to do with them. Having nothing to do is an error, not a success, unless the user says that
 /// traces may be skipped. Traces that cannot be read are something to report.
-fn plan(args: &ReplayArgs, found: Vec<PathBuf>, settings: &ReplaySettings) -> Result<Plan, CliError> {
+fn plan(args: &ReplayArgs, found: Vec<PathBuf>, store: &Store, settings: &ReplaySettings) -> Result<Plan, CliError> {
     let read = |path: PathBuf| trace::read(&path).map(|trace| (path, trace)).map_err(CliError::from);
     let traces = found.into_iter().map(read).collect::<Result<Vec<_>, _>>()?;
     let plan = Plan::new(traces, settings).map_err(CliError::input)?;
@@ -135,7 +136,6 @@ fn plan(args: &ReplayArgs, found: Vec<PathBuf>, settings: &ReplaySettings) -> Re
             ),
         }));
     }
-    let store = Store::new(args.snapshots());
     for case in &plan.cases {
         // A snapshot that cannot be read is reported now, not after an hour of measuring.
         store.accepted(&case.id).map_err(CliError::input)?;
@@ -144,11 +144,10 @@ fn plan(args: &ReplayArgs, found: Vec<PathBuf>, settings: &ReplaySettings) -> Re
 }
 
 /// The accepted snapshots whose traces are gone. None with a filter, which leaves traces out on purpose.
-fn without_trace(args: &ReplayArgs, plan: &Plan) -> Result<Vec<PathBuf>, CliError> {
+fn without_trace(args: &ReplayArgs, store: &Store, plan: &Plan) -> Result<Vec<PathBuf>, CliError> {
     if !args.filter.is_empty() {
         return Ok(Vec::new());
     }
-    let store = Store::new(args.snapshots());
     let replayed: HashSet<PathBuf> = plan.cases.iter().map(|case| store.accepted_path(&case.id)).collect();
     let mut gone = store.without_trace(&args.traces).map_err(CliError::input)?;
     gone.retain(|snapshot| !replayed.contains(snapshot));

@@ -36,7 +36,7 @@ pub(super) struct Replay {
     pub id_width: usize,
     answerer: Answerer,
     target: ReplayTarget,
-    snapshots: PathBuf,
+    store: Store,
     /// Whether traces with unreadable requests are no failure.
     allow_skips: bool,
 }
@@ -57,6 +57,7 @@ impl Replay {
         policy: Policy,
         asked: &Asked,
         settings: ReplaySettings,
+        store: Store,
         plan: Plan,
         answerer: Answerer,
     ) -> Self {
@@ -84,7 +85,7 @@ impl Replay {
             policy,
             known_answers: None,
             answerer,
-            snapshots: args.snapshots(),
+            store,
             allow_skips: args.allow_skips,
         }
     }
@@ -137,7 +138,7 @@ impl Replay {
         let settings = &self.settings;
         Replayer {
             driver: Driver::new(self.answerer.backend.as_ref(), settings.retries),
-            store: Store::new(&self.snapshots),
+            store: self.store.clone(),
             policy: self.policy,
             settings,
             known_answers: self.known_answers.clone(),

@@ -20,6 +20,7 @@ use self::tally::Tally;
 use self::unreferenced::UnreferencedAction;
 use super::environment::in_ci;
 use super::signals::exit_code_of;
+use super::snapshots_folder::SNAPSHOTS;
 use super::{CliError, print, say};
 use crate::config;
 use crate::review::Decision;
@@ -30,7 +31,7 @@ use crate::snapshot::{Matching, PendingFile, Store};
 #[command(after_help = AFTER_HELP)]
 pub(super) struct ReviewArgs {
     /// Folder of the snapshots
-    #[arg(long, default_value = "snapshots", value_name = "DIR")]
+    #[arg(long, default_value = SNAPSHOTS, value_name = "DIR")]
     snapshots: PathBuf,
 
     /// List what is pending, with what changed

@@ -102,12 +102,8 @@ fn estimated_tokens(request: &MessagesRequest) -> Option<Vec<u32>> {
 /// Counts tokens as the model does that was named, if one was.
 #[cfg(feature = "mlx")]
 fn tokenizer(args: &TraceExportArgs) -> Result<Option<Box<CountTokens<'static>>>, CliError> {
-    use crate::cli::local_model;
-    use crate::engine::text::{ChatTemplate, Tokenizer};
     let Some(model) = &args.model else { return Ok(None) };
-    let folder = local_model::find(model).map_err(CliError::input)?;
-    let tokenizer = Tokenizer::load(&folder).map_err(CliError::input)?;
-    let template = ChatTemplate::load(&folder, &tokenizer).map_err(CliError::input)?;
+    let (tokenizer, template) = crate::cli::local_model::text_side(model)?;
     Ok(Some(Box::new(move |request| template.render(request).and_then(|text| tokenizer.encode(&text)).ok())))
 }
 

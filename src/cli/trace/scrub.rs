@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use super::folder::or_default;
 use super::success_unless;
-use crate::cli::snapshots_folder::snapshots_of;
+use crate::cli::snapshots_folder::{SNAPSHOTS, snapshots_of};
 use crate::cli::{CliError, print};
 use crate::replay::{last_user_turn, one_line};
 use crate::snapshot::{ExchangeId, Snapshot, Store};
@@ -64,7 +64,7 @@ pub(super) fn run(args: TraceScrubArgs, redactor: &Redactor) -> Result<ExitCode,
     if !args.in_place {
         check(&targets)?;
     }
-    let to = args.out.as_ref().map_or_else(|| from.clone(), |out| Store::new(out.join("snapshots")));
+    let to = args.out.as_ref().map_or_else(|| from.clone(), |out| Store::new(out.join(SNAPSHOTS)));
     for Target { file, copy } in targets {
         let original = trace::read(&file)?;
         let scrubbed = scrub(original.clone(), turns, redactor);

@@ -194,21 +194,17 @@ impl ChunkReader {
     /// Clients run tools only if the stop reason is `tool_use`, so an answer with calls has it, whatever the server says. Broken
     /// calls must not be run, so an answer with one counts as cut: clients ask again then.
     fn stop_reason(&self) -> StopReason {
-        let said = self.finish_reason.as_deref();
-        let broken = self.content.broken_calls().next();
-        match said {
+        match self.finish_reason.as_deref() {
             Some("length") => StopReason::MaxTokens,
             Some("content_filter") => StopReason::Other(StopReason::REFUSAL.into()),
-            _ if broken.is_some() => {
-                tracing::warn!(
-                    tool = broken,
-                    finish_reason = said,
-                    "a call ended with arguments that are no JSON object: it counts as cut"
-                );
-                StopReason::MaxTokens
-            }
-            _ if self.content.has_calls() => StopReason::ToolUse,
-            _ => StopReason::EndTurn,
+            _ if !self.content.has_calls() => StopReason::EndTurn,
+            finish_reason => match self.content.broken_calls().next() {
+                Some(tool) => {
+                    tracing::warn!(tool, finish_reason, "a call ended with arguments that are no JSON object: it counts as cut");
+                    StopReason::MaxTokens
+                }
+                None => StopReason::ToolUse,
+            },
         }
     }
 }

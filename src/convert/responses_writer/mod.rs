@@ -159,7 +159,7 @@ impl ResponseWriter {
     fn end(&mut self, reason: Option<&StopReason>) -> Vec<ResponseEvent> {
         let incomplete = match reason {
             Some(reason) if reason.cuts() => Some("max_output_tokens"),
-            Some(StopReason::Other(other)) if other == StopReason::REFUSAL => Some("content_filter"),
+            Some(reason) if reason.is_refusal() => Some("content_filter"),
             _ => None,
         };
         let events = self.close(incomplete.is_some());

@@ -102,12 +102,10 @@ fn escape_length(text: &str) -> Option<usize> {
     if marked != 'u' {
         return Some(1 + marked.len_utf8());
     }
-    let is_hex = |byte: Option<&u8>| byte.map(u8::is_ascii_hexdigit);
+    let hex: fn(&u8) -> bool = u8::is_ascii_hexdigit;
     let code = &text.as_bytes()[2..];
-    for at in 0..4 {
-        if !is_hex(code.get(at))? {
-            return Some(2);
-        }
+    if !begins_with(code, &[hex; 4])? {
+        return Some(2);
     }
     let is_first_half = matches!(code, [b'd' | b'D', b'8' | b'9' | b'a' | b'A' | b'b' | b'B', ..]);
     if !is_first_half {
@@ -118,15 +116,20 @@ fn escape_length(text: &str) -> Option<usize> {
         |byte| *byte == b'u',
         |byte| matches!(byte, b'd' | b'D'),
         |byte| matches!(byte, b'c'..=b'f' | b'C'..=b'F'),
-        u8::is_ascii_hexdigit,
-        u8::is_ascii_hexdigit,
+        hex,
+        hex,
     ];
-    for (at, fits) in second.iter().enumerate() {
-        if !fits(code.get(4 + at)?) {
-            return Some(6);
+    Some(if begins_with(&code[4..], &second)? { 12 } else { 6 })
+}
+
+/// Whether bytes begin as wanted; `None` if they end before that is known.
+fn begins_with(bytes: &[u8], wanted: &[fn(&u8) -> bool]) -> Option<bool> {
+    for (at, fits) in wanted.iter().enumerate() {
+        if !fits(bytes.get(at)?) {
+            return Some(false);
         }
     }
-    Some(12)
+    Some(true)
 }
 
 /// The text as the inside of a JSON string.

@@ -116,10 +116,7 @@ fn in_characters(files: &[PathBuf]) -> Stats {
 /// Prompts as a model's chat template renders them, in its tokens.
 #[cfg(feature = "mlx")]
 fn in_tokens(files: &[PathBuf], model: &std::path::Path) -> Result<Stats, CliError> {
-    use crate::engine::text::{ChatTemplate, Tokenizer};
-    let folder = crate::cli::local_model::find(model).map_err(CliError::input)?;
-    let tokenizer = Tokenizer::load(&folder).map_err(CliError::input)?;
-    let template = ChatTemplate::load(&folder, &tokenizer).map_err(CliError::input)?;
+    let (tokenizer, template) = crate::cli::local_model::text_side(model)?;
     let mut overlaps = Overlaps::<u32>::new();
     let mut stats = Stats { unit: "tokens", ..Stats::default() };
     for file in files {
