@@ -6,7 +6,7 @@ use async_stream::try_stream;
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
-use reqwest::{Client, Response};
+use reqwest::{Client, Response, Url};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -28,6 +28,10 @@ const TAKEN_BY_EVERY_MODEL: u32 = 8_192;
 
 /// Fields of `POST /v1/messages` that `POST /v1/messages/count_tokens` refuses.
 const NOT_COUNTED: [&str; 7] = ["max_tokens", "stream", "temperature", "top_p", "top_k", "stop_sequences", "metadata"];
+
+/// The variables with the user's credentials, and where each is sent: the header, and what stands before it there.
+const CREDENTIALS: [(&str, &str, &str); 2] =
+    [("ANTHROPIC_API_KEY", "x-api-key", ""), ("ANTHROPIC_AUTH_TOKEN", "authorization", "Bearer ")];
 
 /// An Anthropic-compatible server behind a base URL.
 pub struct RemoteBackend {
@@ -77,6 +81,13 @@ impl RemoteBackend {
         let health = http::json_of::<Health>(health.map_err(unreachable)?).await;
         let anyclaude = health.ok().filter(|health| health.server == "anyclaude");
         Ok(Self { address, client, headers, anyclaude, judge: None })
+    }
+
+    /// What of the user's own a backend for this base URL sends with every request, in words; `None` if nothing.
+    pub fn credentials_sent_to(base_url: &str) -> Option<&'static str> {
+        let in_url = Url::parse(base_url).is_ok_and(|url| !url.username().is_empty() || url.password().is_some());
+        let in_environment = CREDENTIALS.iter().map(|(variable, ..)| *variable).find(|variable| set(variable).is_some());
+        in_environment.or(in_url.then_some("the credentials in its URL"))
     }
 
     /// Sends these names as `anthropic-beta`. Anthropic accepts some fields of a recorded body only with them.
@@ -269,13 +280,16 @@ impl CacheControl for RemoteBackend {
     }
 }
 
+/// An environment variable, unless it is empty.
+fn set(variable: &str) -> Option<String> {
+    std::env::var(variable).ok().filter(|value| !value.is_empty())
+}
+
 fn headers_from_env() -> Result<HeaderMap, String> {
     let mut headers = HeaderMap::new();
     headers.insert("anthropic-version", HeaderValue::from_static("2023-06-01"));
-    for (variable, header, scheme) in
-        [("ANTHROPIC_API_KEY", "x-api-key", ""), ("ANTHROPIC_AUTH_TOKEN", "authorization", "Bearer ")]
-    {
-        let Some(secret) = std::env::var(variable).ok().filter(|secret| !secret.is_empty()) else { continue };
+    for (variable, header, scheme) in CREDENTIALS {
+        let Some(secret) = set(variable) else { continue };
         let value = http::secret(scheme, &secret, variable)?;
         headers.insert(HeaderName::from_static(header), value);
     }

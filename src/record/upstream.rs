@@ -98,6 +98,11 @@ impl Upstream {
         }
     }
 
+    /// Whether the base URL itself has credentials, which every request gets.
+    pub fn has_credentials(&self) -> bool {
+        !self.base.username().is_empty() || self.base.password().is_some()
+    }
+
     /// Whether the upstream is on this machine.
     pub fn is_loopback(&self) -> bool {
         is_loopback(&self.base)

@@ -36,6 +36,10 @@ const DEFAULT_PORT: u16 = 8082;
 /// Where requests go if nothing else is said.
 const DEFAULT_UPSTREAM: &str = "https://api.anthropic.com";
 
+/// Why an address may have no credentials: this port asks nobody who he is.
+const SPENT_FOR_ALL: &str = "its address has credentials, so whoever reaches this port would spend them: leave them out and let the \
+    client send them, such as with ANTHROPIC_CUSTOM_HEADERS='Authorization: Basic …'";
+
 /// Records until a signal comes, the second of which ends at once, or until the command ends.
 pub(super) async fn run(args: RecordArgs, redactor: &Redactor) -> Result<ExitCode, CliError> {
     let mut prepared = blocking(move || prepare(args)).await?;
@@ -98,6 +102,9 @@ struct RecordingWords {
 fn prepare(args: RecordArgs) -> Result<Prepared, CliError> {
     let settings = args.settings()?;
     let upstreams = upstreams(&settings).map_err(record_error)?;
+    if let Some(route) = upstreams.routes().iter().find(|route| route.upstream.has_credentials()) {
+        return Err(CliError::input(format!("--upstream {route}: {SPENT_FOR_ALL}")));
+    }
     let retention = retention(&settings)?;
     let RecordArgs { port, out, session, ui, allow, command, .. } = args;
     if !command.is_empty() && upstreams.without_prefix().is_none() {

@@ -88,6 +88,11 @@ struct Bound {
 }
 
 impl Listening {
+    /// Whether clients must send a key.
+    fn asks_for_key(&self) -> Result<bool, CliError> {
+        Ok(checked_key(self.api_key.clone())?.is_some())
+    }
+
     async fn bind(self) -> Result<Bound, CliError> {
         let Self { host, port, api_key, allow } = self;
         let api_key = checked_key(api_key)?;

@@ -25,7 +25,7 @@ pub(super) struct PlaybackArgs {
     #[arg(long, value_name = "max|TIMES", default_value = "max", requires = "traces")]
     speed: Speed,
     /// With --traces: what becomes of a request that was not recorded: fail, or ask: and the URL of a server that speaks the
-    /// Messages API. It gets ANTHROPIC_API_KEY and ANTHROPIC_AUTH_TOKEN of the environment
+    /// Messages API. It gets ANTHROPIC_API_KEY and ANTHROPIC_AUTH_TOKEN of the environment; where there is one, --api-key must be set
     #[arg(long, value_name = "fail|ask:URL", default_value = "fail", requires = "traces")]
     on_miss: OnMiss,
     /// With --traces: what goes wrong with which requests, such as 529@3,cut@5,error@6: the third is answered with status 529, in
@@ -62,6 +62,12 @@ pub(super) async fn run(args: PlaybackArgs, listening: Listening, redactor: &Red
     if let Some(nth) = Fault::twice(&args.fault) {
         return Err(CliError::input(format!("--fault: several faults for request {nth}; each request has one at most")));
     }
+    if let OnMiss::Ask(url) = &args.on_miss
+        && let Some(credentials) = RemoteBackend::credentials_sent_to(url)
+        && !listening.asks_for_key()?
+    {
+        return Err(CliError::input(spent_for_all(credentials)));
+    }
     let (redactor, on_miss) = (redactor.clone(), args.on_miss.clone());
     let mut playback = blocking(move || playback(&args, redactor)).await?;
     if let OnMiss::Ask(url) = on_miss {
@@ -96,6 +102,14 @@ pub(super) async fn run(args: PlaybackArgs, listening: Listening, redactor: &Red
         say(format_args!("--fault {fault} did not happen: request {} had no recorded events to cut", fault.nth));
     }
     Ok(ExitCode::from(u8::from(misses.total() > 0)))
+}
+
+/// Why `--on-miss ask:` needs a key of its own where it sends these credentials of the user.
+fn spent_for_all(credentials: &str) -> String {
+    format!(
+        "--on-miss ask: sends {credentials} on, so whoever reaches this port would spend it: set --api-key (or ANYCLAUDE_API_KEY) \
+         and give the client that key instead"
+    )
 }
 
 fn playback(args: &PlaybackArgs, redactor: Redactor) -> Result<Playback, CliError> {

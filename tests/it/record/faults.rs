@@ -188,13 +188,19 @@ fn what_cannot_start_says_what_to_do() {
     let busy = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = busy.local_addr().unwrap().port().to_string();
     let refused = |arguments: &[&str]| sandbox.run(&[&["record"], arguments].concat()).refusal();
-    let refusals: String =
-        [&["--port", &port][..], &["--upstream", "localhost:8081"], &["--out", "file", "--session", "s"], &["--session", "../x"]]
-            .map(refused)
-            .concat();
+    let with_password = "/a=https://me:pw@gateway.example/b";
+    let cases = [
+        &["--port", &port][..],
+        &["--upstream", "localhost:8081"],
+        &["--upstream", with_password],
+        &["--out", "file", "--session", "s"],
+        &["--session", "../x"],
+    ];
+    let refusals: String = cases.map(refused).concat();
     insta::assert_snapshot!(refusals.replace(&port, "PORT"), @"
     exit 3: error: port PORT on 127.0.0.1 is in use; stop what listens there, or choose another with --port (0: any free one)
     exit 2: error: --upstream localhost:8081: it must begin with http:// or https://; give a base URL like https://api.anthropic.com or http://127.0.0.1:8081
+    exit 2: error: --upstream /a=https://gateway.example/b: its address has credentials, so whoever reaches this port would spend them: leave them out and let the client send them, such as with ANTHROPIC_CUSTOM_HEADERS='Authorization: Basic …'
     exit 2: error: cannot write to file/s: Not a directory (os error 20); choose another folder with --out
     exit 2: error: --session ../x: it becomes a folder's name, so use letters, digits, '-', '_' and '.' only
     ");

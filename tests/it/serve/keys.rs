@@ -3,8 +3,10 @@
 use reqwest::Method;
 
 use crate::support::MODEL;
+use crate::support::demo::session;
 use crate::support::http::{client, get, send};
-use crate::support::process::run;
+use crate::support::process::{Running, run};
+use crate::support::replay_backend::{Flaw, ReplayBackend};
 use crate::support::sandbox::Sandbox;
 use crate::support::serving::Serving;
 
@@ -75,4 +77,38 @@ fn without_a_key_a_page_still_changes_nothing() {
             assert_eq!(send(request.header("content-type", "text/plain").body("{}")).unwrap().status, 403, "{path} {header:?}");
         }
     }
+}
+
+#[test]
+fn a_key_of_the_users_is_spent_for_those_who_know_the_ports_own() {
+    let (sandbox, elsewhere) = (session(), ReplayBackend::without_cache_control(Flaw::None));
+    let playing = |url: &str, variables: &[(&str, &str)]| {
+        let ask = format!("ask:{url}");
+        let mut command = sandbox.anyclaude(&["serve", "--traces", "traces", "--port", "0", "--on-miss", &ask]);
+        command.envs(variables.iter().copied());
+        command
+    };
+    let in_url = elsewhere.url.replace("http://", "http://me:pw@");
+    let refusals = [
+        run(&mut playing(&elsewhere.url, &[("ANTHROPIC_API_KEY", "sk-mine")])).refusal(),
+        run(&mut playing(&elsewhere.url, &[("ANTHROPIC_AUTH_TOKEN", "mine"), ("ANYCLAUDE_API_KEY", "")])).refusal(),
+        run(&mut playing(&in_url, &[])).refusal(),
+    ];
+    insta::assert_snapshot!(refusals.concat(), @"
+    exit 2: error: --on-miss ask: sends ANTHROPIC_API_KEY on, so whoever reaches this port would spend it: set --api-key (or ANYCLAUDE_API_KEY) and give the client that key instead
+    exit 2: error: --on-miss ask: sends ANTHROPIC_AUTH_TOKEN on, so whoever reaches this port would spend it: set --api-key (or ANYCLAUDE_API_KEY) and give the client that key instead
+    exit 2: error: --on-miss ask: sends the credentials in its URL on, so whoever reaches this port would spend it: set --api-key (or ANYCLAUDE_API_KEY) and give the client that key instead
+    ");
+
+    let keys = [("ANTHROPIC_API_KEY", "sk-mine"), ("ANYCLAUDE_API_KEY", "the-ports-own")];
+    let mut running = Running::start(&mut playing(&elsewhere.url, &keys));
+    let url = running.says("listening on ").replace("listening on ", "");
+    let unrecorded = r#"{"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "Anything"}]}"#;
+    let status = |key: &str| {
+        let request = client().post(format!("{url}/v1/messages")).header("x-api-key", key);
+        send(request.body(unrecorded)).unwrap().status
+    };
+    assert_eq!(["", "other", "sk-mine"].map(status), [401; 3]);
+    assert_eq!(elsewhere.requests().len(), 0);
+    assert_eq!((status("the-ports-own"), elsewhere.requests().len()), (200, 1));
 }
