@@ -3,11 +3,13 @@
 use std::env;
 use std::time::Duration;
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, RANGE};
 use reqwest::{Client, RequestBuilder, Response, StatusCode, Url};
 use serde::Deserialize;
 
 use super::cache::token;
+use super::content_hash::ContentHash;
 use super::{HubError, ModelName};
 use crate::net::bounds::{BodyError, whole};
 use crate::net::{is_loopback, root_cause};
@@ -18,6 +20,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The longest silence before a connection counts as lost.
 const SILENCE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What is written as `%…` in the path of a URL: all that could be read as something else than a part of a file's name.
+const ESCAPED_IN_PATHS: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
 /// A client for the hub at a base URL.
 #[derive(Clone, Debug)]
@@ -58,14 +63,15 @@ struct Lfs {
 }
 
 impl RemoteFile {
-    /// The name of its blob in the cache.
+    /// The hash of its content, in hexadecimal digits: the SHA-256 of a large file, git's own of a small one. It is also the name of
+    /// its blob in the cache.
     pub fn hash(&self) -> &str {
-        self.sha256().unwrap_or(&self.blob_id)
+        self.lfs.as_ref().map_or(&self.blob_id, |lfs| &lfs.sha256)
     }
 
-    /// The SHA-256 of its content. The hub has it for large files only.
-    pub fn sha256(&self) -> Option<&str> {
-        self.lfs.as_ref().map(|lfs| lfs.sha256.as_str())
+    /// What computes that hash of a content.
+    pub(super) fn content_hash(&self) -> ContentHash {
+        if self.lfs.is_some() { ContentHash::sha256() } else { ContentHash::git(self.size) }
     }
 }
 
@@ -121,7 +127,8 @@ impl HubClient {
     /// # Errors
     /// The hub cannot be reached, or refuses.
     pub async fn get(&self, name: &ModelName, commit: &str, file: &str, from: u64) -> Result<Response, HubError> {
-        let request = self.client.get(format!("{}/{name}/resolve/{commit}/{file}", self.endpoint));
+        let path = utf8_percent_encode(file, ESCAPED_IN_PATHS);
+        let request = self.client.get(format!("{}/{name}/resolve/{commit}/{path}", self.endpoint));
         let request = if from > 0 { request.header(RANGE, format!("bytes={from}-")) } else { request };
         self.send(name, request).await.map_err(|error| match error {
             HubError::NoSuchModel { endpoint, name } => HubError::NoSuchFile { endpoint, name, file: file.into() },

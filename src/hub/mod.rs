@@ -5,6 +5,7 @@
 
 mod cache;
 mod client;
+mod content_hash;
 mod error;
 mod pull;
 

@@ -13,12 +13,12 @@ use futures::{StreamExt, TryStreamExt, stream};
 use reqwest::StatusCode;
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
-use sha2::{Digest, Sha256};
 use tokio::fs::{self, File, OpenOptions};
 use tokio::io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt};
 use tokio::task::spawn_blocking;
 
 use super::cache::failed;
+use super::content_hash::ContentHash;
 use super::{HubCache, HubClient, HubError, Listing, ModelName, RemoteFile};
 use crate::files::publish;
 
@@ -154,7 +154,7 @@ impl Download<'_> {
             return Ok(());
         }
         let path = blob.with_file_name(format!("{}.incomplete", self.file.hash()));
-        let mut incomplete = IncompleteBlob::open(&path).await?;
+        let mut incomplete = IncompleteBlob::open(&path, self.file).await?;
         (self.report)(PullProgress::Got(incomplete.length));
         let mut attempts = 0;
         while incomplete.length < self.file.size {
@@ -168,7 +168,7 @@ impl Download<'_> {
             tracing::info!(file = self.file.path, at = incomplete.length, %error, "broken off: trying again");
             tokio::time::sleep(FIRST_WAIT * 2_u32.pow(attempts - 1)).await;
         }
-        if !incomplete.matches(self.file).await? {
+        if !incomplete.is_whole().await? {
             fs::remove_file(&path).await.map_err(|error| failed(&path, error))?;
             return Err(HubError::Damaged { name: self.name.clone(), file: self.file.path.clone() });
         }
@@ -177,7 +177,7 @@ impl Download<'_> {
     }
 
     /// Requests the missing bytes and appends them, until the response ends or breaks off.
-    async fn download(&self, incomplete: &mut IncompleteBlob) -> Result<(), HubError> {
+    async fn download(&self, incomplete: &mut IncompleteBlob<'_>) -> Result<(), HubError> {
         let mut response = self.hub.get(self.name, self.commit, &self.file.path, incomplete.length).await?;
         if response.status() != StatusCode::PARTIAL_CONTENT && incomplete.length > 0 {
             (self.report)(PullProgress::Lost(incomplete.length));
@@ -205,25 +205,27 @@ fn is_temporary(error: &HubError) -> bool {
 }
 
 /// A file that is being downloaded.
-struct IncompleteBlob {
+struct IncompleteBlob<'a> {
+    /// What it will be.
+    listed: &'a RemoteFile,
     path: PathBuf,
     file: File,
     /// Bytes so far.
     length: u64,
     /// Of the bytes so far.
-    hash: Sha256,
+    hash: ContentHash,
 }
 
-impl IncompleteBlob {
+impl<'a> IncompleteBlob<'a> {
     /// Opens and locks the file, which an earlier pull may have started.
-    async fn open(path: &Path) -> Result<Self, HubError> {
+    async fn open(path: &Path, listed: &'a RemoteFile) -> Result<Self, HubError> {
         let file = OpenOptions::new().read(true).append(true).create(true).open(path).await;
         let file = file.map_err(|error| failed(path, error))?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Err(Errno::WOULDBLOCK) => return Err(HubError::Busy { path: path.to_owned() }),
             locked => locked.map_err(|errno| failed(path, errno.into()))?,
         }
-        let mut incomplete = Self { path: path.to_owned(), file, length: 0, hash: Sha256::new() };
+        let mut incomplete = Self { listed, path: path.to_owned(), file, length: 0, hash: listed.content_hash() };
         let mut buffer = vec![0; 1 << 20];
         loop {
             match incomplete.file.read(&mut buffer).await.map_err(|error| failed(path, error))? {
@@ -252,15 +254,14 @@ impl IncompleteBlob {
         }
         .await;
         emptied.map_err(|error| failed(&self.path, error))?;
-        (self.length, self.hash) = (0, Sha256::new());
+        (self.length, self.hash) = (0, self.listed.content_hash());
         Ok(())
     }
 
-    /// Syncs the file, and checks that it is the whole one.
-    async fn matches(&mut self, file: &RemoteFile) -> Result<bool, HubError> {
+    /// Syncs the file, and checks that it is the one that was listed.
+    async fn is_whole(&mut self) -> Result<bool, HubError> {
         self.file.sync_all().await.map_err(|error| failed(&self.path, error))?;
-        let hash = format!("{:x}", self.hash.clone().finalize());
-        Ok(self.length == file.size && file.sha256().is_none_or(|expected| expected == hash))
+        Ok(self.length == self.listed.size && self.hash.is(self.listed.hash()))
     }
 }
 

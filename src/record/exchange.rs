@@ -12,21 +12,18 @@ use axum::response::{IntoResponse, Response};
 use reqwest::Url;
 use time::OffsetDateTime;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
-use tokio::time::timeout;
 
 use super::authorities::CertificateFault;
+use super::body::{self, BodyFault, MAX_REQUEST};
 use super::exchange_file::IncomingRequest;
 use super::headers;
 use super::notice::Notice;
 use super::state::{Destination, RecorderState};
 use super::tap::Tap;
 use crate::net::root_cause;
-use crate::server::{LONGEST_ARRIVAL, TOKEN_HEADER};
+use crate::server::TOKEN_HEADER;
 use crate::trace::ExchangeOutcome;
 use crate::wire::{Endpoint, ErrorBody, ErrorKind};
-
-/// The most bytes of a request's body. It is held in memory; servers take far less.
-const MAX_REQUEST: usize = 256 << 20;
 
 /// How many chunks may wait for a slow client before the upstream has to wait.
 const CHUNKS_AHEAD: usize = 16;
@@ -43,18 +40,9 @@ pub(super) async fn handle(State(state): State<Arc<RecorderState>>, request: Req
     if parts.method == Method::CONNECT {
         return no_tunnel();
     }
-    if headers::body_length(&parts.headers).is_some_and(|length| length > MAX_REQUEST as u64) {
-        let message = format!("anyclaude record: the request is larger than {} MiB", MAX_REQUEST >> 20);
-        return error(StatusCode::PAYLOAD_TOO_LARGE, ErrorKind::RequestTooLarge, &message);
-    }
-    let Ok(body) = timeout(LONGEST_ARRIVAL, axum::body::to_bytes(body, MAX_REQUEST)).await else {
-        let message = "anyclaude record: the request's body did not arrive in time";
-        return error(StatusCode::REQUEST_TIMEOUT, ErrorKind::InvalidRequest, message);
-    };
-    let Ok(body) = body else {
-        let message =
-            format!("anyclaude record: the request's body did not come whole, or it is larger than {} MiB", MAX_REQUEST >> 20);
-        return error(StatusCode::BAD_REQUEST, ErrorKind::InvalidRequest, &message);
+    let body = match body::whole(body, MAX_REQUEST).await {
+        Ok(body) => body,
+        Err(fault) => return no_body(fault),
     };
     let path = path_and_query(&parts);
     if !path.starts_with('/') {
@@ -249,6 +237,16 @@ fn no_upstream(state: &RecorderState) -> Response {
     error(StatusCode::NOT_FOUND, ErrorKind::NotFound, &message)
 }
 
+/// The answer to a request whose body was not read.
+fn no_body(fault: BodyFault) -> Response {
+    let (status, kind) = match fault {
+        BodyFault::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, ErrorKind::RequestTooLarge),
+        BodyFault::TooSlow => (StatusCode::REQUEST_TIMEOUT, ErrorKind::InvalidRequest),
+        BodyFault::Broken => (StatusCode::BAD_REQUEST, ErrorKind::InvalidRequest),
+    };
+    error(status, kind, &format!("anyclaude record: {fault}"))
+}
+
 /// The answer to `CONNECT`, by which a client takes this for a proxy to any server.
 fn no_tunnel() -> Response {
     let message = "anyclaude record: no tunnels: it is no proxy to other servers, give its address as the base URL";
@@ -268,6 +266,12 @@ fn error(status: StatusCode, kind: ErrorKind, message: &str) -> Response {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_body_that_was_not_read_has_the_status_of_its_fault() {
+        let statuses = [BodyFault::TooLarge, BodyFault::TooSlow, BodyFault::Broken].map(|fault| no_body(fault).status().as_u16());
+        assert_eq!(statuses, [413, 408, 400]);
+    }
 
     #[test]
     fn what_reaches_the_api_is_recorded_however_its_path_is_written() {

@@ -8,6 +8,7 @@
 //! exchanges (`exchange_file`), and says in notices what is known of those under way (`known`).
 
 mod authorities;
+mod body;
 mod compression;
 mod decompress;
 mod descriptors;

@@ -165,11 +165,25 @@ fn a_template_that_refuses_tools_fails_the_check() {
 
 #[test]
 fn a_file_that_is_longer_than_listed_is_not_read_to_its_end() {
-    let sandbox = Sandbox::new();
-    let repository = Repository { endless: true, ..tiny() };
-    insta::assert_snapshot!(refusal(&sandbox, repository), @"exit 3: error: org/tiny: model.safetensors came damaged and was thrown away; pull again");
-    // The others, which the next pull continues, may have been cut before their end.
-    assert!(incomplete(&sandbox) < weights().len() as u64);
+    let (sandbox, hub) = (Sandbox::new(), Hub::start(Repository { endless: true, ..tiny() }));
+    // Past this limit, in blocks of 512 bytes, the system takes no more of a file.
+    let script = format!("ulimit -f {}; exec \"$@\"", 2 * weights().len() / 512);
+    let mut command = sandbox.program("sh");
+    command.args(["-c", &script, "sh", env!("CARGO_BIN_EXE_anyclaude"), "model", "pull", "org/tiny"]);
+    let ran = run(command.env("HF_ENDPOINT", &hub.url)).exits(3);
+    insta::assert_snapshot!(ran.stderr.lines().last().unwrap(), @"error: org/tiny: model.safetensors came damaged and was thrown away; pull again");
+}
+
+#[test]
+fn a_files_name_may_have_signs_that_mean_something_in_addresses() {
+    let names = ["a?b.json", "a#b.json", "a%2Fb.json", "a b.json", "a+b&c=d.json", "größe.json"];
+    let mut repository = tiny();
+    repository.files.extend(names.map(|name| (name.to_owned(), name.as_bytes().to_vec())));
+    let (sandbox, hub) = (Sandbox::new(), Hub::start(repository));
+    pull(&sandbox, &hub).exits(0);
+    for name in names {
+        assert_eq!(fs::read_to_string(folder(&sandbox).join("snapshots").join(COMMIT).join(name)).unwrap(), name);
+    }
 }
 
 #[cfg(feature = "mlx")]
@@ -234,9 +248,11 @@ fn what_cannot_be_had_is_one_line_with_the_way_out() {
     let mut unfit = tiny();
     unfit.files.retain(|path, _| !path.ends_with(".safetensors"));
     let incomplete = Repository { lost: Some("config.json"), ..tiny() };
-    let damaged = Repository { damage: true, ..tiny() };
+    // What came whole beside it would not come again.
+    let damaged = |file| refusal(&Sandbox::new(), Repository { damaged: Some(file), ..tiny() });
+    let damaged = ["tokenizer_config.json", "model.safetensors"].map(damaged).concat();
     let refusals: String = [404, 401, 403, 503].map(refused).concat();
-    let all = [refusals, refusal(&sandbox, unfit), refusal(&sandbox, incomplete), refusal(&sandbox, damaged)].concat();
+    let all = [refusals, refusal(&sandbox, unfit), refusal(&sandbox, incomplete), damaged].concat();
     insta::assert_snapshot!(all, @"
     exit 2: error: HUB has no model org/tiny; check its name
     exit 2: error: HUB does not give org/tiny to everybody, or has no such model; check its name, or export HF_TOKEN=… of one who may
@@ -244,6 +260,7 @@ fn what_cannot_be_had_is_one_line_with_the_way_out() {
     exit 3: error: HUB answered 503; what has come is kept, so try again later
     exit 2: error: org/tiny has no *.safetensors; choose a model in safetensors or MLX format
     exit 3: error: HUB lists config.json of org/tiny and does not have it; pull again later, or from another mirror (HF_ENDPOINT)
+    exit 3: error: org/tiny: tokenizer_config.json came damaged and was thrown away; pull again
     exit 3: error: org/tiny: model.safetensors came damaged and was thrown away; pull again
     ");
     assert!(sandbox.run(&["model", "ls"]).stdout.is_empty());

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};
 use std::sync::{Arc, Mutex};
 
+use percent_encoding::percent_decode_str;
 use serde_json::json;
+use sha1::Sha1;
 use sha2::{Digest, Sha256};
 
 use super::log::Log;
@@ -29,14 +31,25 @@ pub(crate) struct Repository {
     pub without_ranges: bool,
     /// What the hub answers instead of a listing.
     pub refuse: Option<u16>,
-    /// Bytes of large files are given wrong.
-    pub damage: bool,
+    /// A file whose first byte is given wrong.
+    pub damaged: Option<&'static str>,
     /// A file that is listed and is not there.
     pub lost: Option<&'static str>,
     /// Large files have no end.
     pub endless: bool,
     /// The bearer token that must be sent.
     pub token: Option<&'static str>,
+}
+
+impl Repository {
+    /// What is given as this file's content.
+    fn given(&self, file: &str) -> Vec<u8> {
+        let mut content = self.files[file].clone();
+        if self.damaged == Some(file) {
+            content[0] ^= 1;
+        }
+        content
+    }
 }
 
 /// The running server.
@@ -73,7 +86,8 @@ impl Hub {
 
 impl Shared {
     fn answer(&self, request: &Message, answer: &mut Answer) -> io::Result<()> {
-        let path = request.line.split(' ').nth(1).unwrap_or_default();
+        let target = request.line.split(' ').nth(1).unwrap_or_default();
+        let path = target.split('?').next().unwrap_or_default();
         let resolve = format!("/org/tiny/resolve/{COMMIT}/");
         if path.starts_with("/api/models/org/tiny/revision/main") {
             self.list(request, answer)
@@ -96,9 +110,7 @@ impl Shared {
             return answer.whole(status, &[], "no");
         }
         let files = repository.files.iter().map(|(path, content)| {
-            // Git's own hash is SHA-1; here any name will do.
-            let blob = &sha256(content)[..40];
-            let mut file = json!({"rfilename": path, "size": content.len(), "blobId": blob});
+            let mut file = json!({"rfilename": path, "size": content.len(), "blobId": git_hash(content)});
             if is_large(path) {
                 file["lfs"] = json!({"sha256": sha256(content), "size": content.len(), "pointerSize": 135});
             }
@@ -109,14 +121,15 @@ impl Shared {
         answer.whole(200, &[JSON], listing.to_string())
     }
 
-    fn resolve(&self, file: &str, answer: &mut Answer) -> io::Result<()> {
-        if is_large(file) {
-            return answer.whole(307, &[&format!("location: /storage/{file}")], "");
+    fn resolve(&self, path: &str, answer: &mut Answer) -> io::Result<()> {
+        if is_large(path) {
+            return answer.whole(307, &[&format!("location: /storage/{path}")], "");
         }
+        let file = &*percent_decode_str(path).decode_utf8_lossy();
         let repository = self.repository.lock().unwrap();
-        match repository.files.get(file).filter(|_| repository.lost != Some(file)) {
-            Some(content) => answer.whole(200, &[], content),
-            None => answer.whole(404, &[], ""),
+        match repository.files.contains_key(file) && repository.lost != Some(file) {
+            true => answer.whole(200, &[], repository.given(file)),
+            false => answer.whole(404, &[], ""),
         }
     }
 
@@ -135,8 +148,7 @@ impl Shared {
                 }
             }
             let range: Option<usize> = range.filter(|_| !repository.without_ranges);
-            let mut content = repository.files[file][range.unwrap_or(0)..].to_vec();
-            content[0] ^= u8::from(repository.damage);
+            let content = repository.given(file)[range.unwrap_or(0)..].to_vec();
             (if range.is_some() { 206 } else { 200 }, content, repository.break_after, repository.stall_after)
         };
         answer.raw(format!("HTTP/1.1 {status} Scripted\r\ncontent-length: {}\r\n\r\n", content.len()))?;
@@ -157,6 +169,12 @@ impl Shared {
 
 fn is_large(path: &str) -> bool {
     path.ends_with(".safetensors")
+}
+
+/// What git calls a file with this content.
+fn git_hash(content: &[u8]) -> String {
+    let named = [format!("blob {}\0", content.len()).as_bytes(), content].concat();
+    Sha1::digest(named).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn sha256(content: &[u8]) -> String {
