@@ -85,7 +85,7 @@ impl AnswerSource {
             return Ok(());
         };
         let start = if mode == Mode::Lmstudio { "start LM Studio's server: lms server start" } else { "start the server" };
-        check_listening(base_url)
+        check_listening(base_url, TimeLimits::default().connect)
             .await
             .map_err(|error| CliError::Unreachable(format!("{base_url}: {error}; {start}, or name another with --base-url")))
     }
