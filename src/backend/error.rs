@@ -50,7 +50,7 @@ pub enum BackendError {
 }
 
 fn redacted(text: &str) -> String {
-    Redactor::default().text(text).into_owned()
+    Redactor::installed().text(text).into_owned()
 }
 
 /// A protocol that a backend may speak.

@@ -145,7 +145,7 @@ fn retry_after(headers: &HeaderMap) -> Option<String> {
 
 /// A server's address without secrets, as clients and terminals are told it.
 pub(crate) fn shown(address: &str) -> String {
-    Redactor::default().text(address).into_owned()
+    Redactor::installed().text(address).into_owned()
 }
 
 fn parse_base_url(base_url: &str) -> Result<Url, String> {

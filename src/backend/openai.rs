@@ -209,7 +209,7 @@ impl Backend for OpenAiBackend {
 fn redacted(request: &ChatRequest) -> Value {
     // Cannot fail: every field is a string, a number or a map with string keys.
     let mut body = serde_json::to_value(request).unwrap_or_default();
-    Redactor::default().json(&mut body);
+    Redactor::installed().json(&mut body);
     body
 }
 

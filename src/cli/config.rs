@@ -63,7 +63,7 @@ pub(super) fn run(args: &ConfigArgs) -> Result<ExitCode, CliError> {
 /// The values, without the passwords that URLs may have.
 fn entries() -> Result<Vec<ConfigValue>, CliError> {
     let mut entries = config::load(&Map::new())?.entries();
-    entries.iter_mut().for_each(|entry| Redactor::default().json(&mut entry.value));
+    entries.iter_mut().for_each(|entry| Redactor::installed().json(&mut entry.value));
     Ok(entries)
 }
 

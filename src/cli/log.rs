@@ -1,8 +1,11 @@
 //! The log: lines on standard error, without secrets. While a child has the terminal they wait.
 
+use std::backtrace::{Backtrace, BacktraceStatus};
 use std::io::{self, IsTerminal, Write};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
 
+use super::say;
 use crate::trace::redact::Redactor;
 
 /// The most bytes of the log that wait.
@@ -26,6 +29,18 @@ pub(super) fn set_up(redactor: Redactor) {
         .with_target(false)
         .log_internal_errors(false)
         .init();
+    redact_panics();
+}
+
+/// Has panics lose their secrets too: their texts may quote what a server, a client or a model has said.
+fn redact_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        say(format_args!("thread '{}' {panic}", thread::current().name().unwrap_or("without a name")));
+        let backtrace = Backtrace::capture();
+        if backtrace.status() == BacktraceStatus::Captured {
+            say(backtrace);
+        }
+    }));
 }
 
 /// The log's lines lose their secrets: what a server says may be in any of them.
@@ -102,7 +117,26 @@ impl WaitingLines {
 
 #[cfg(test)]
 mod tests {
+    use std::process::Command;
+
     use super::*;
+
+    /// The test runs itself once more, in a process that may panic.
+    #[test]
+    fn a_panic_tells_no_secrets() {
+        const IS_CHILD: &str = "ANYCLAUDE_TEST_PANICS";
+        if std::env::var_os(IS_CHILD).is_some() {
+            Redactor::new(&["ACME-[0-9]{4}".to_owned().try_into().unwrap()]).install();
+            redact_panics();
+            panic!("the server said ACME-1234");
+        }
+        let mut child = Command::new(std::env::current_exe().unwrap());
+        child.args(["--exact", "cli::log::tests::a_panic_tells_no_secrets", "--nocapture"]);
+        let ended = child.env(IS_CHILD, "1").output().unwrap();
+        let told = String::from_utf8_lossy(&ended.stderr);
+        assert!(told.contains(" panicked at src/cli/log.rs:") && told.contains("the server said [redacted]"), "{told}");
+        assert!(!ended.status.success() && !told.contains("ACME"), "{told}");
+    }
 
     #[test]
     fn as_many_lines_wait_as_there_is_room_for() {

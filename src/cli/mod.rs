@@ -47,7 +47,7 @@ use clap::{Parser, Subcommand};
 use self::blocking::blocking;
 use self::destination::Destination;
 pub use self::error::CliError;
-use self::output::{print, print_to_stderr, say, unless_reader_left, unprintable};
+use self::output::{print, print_to_stderr, say, say_own_words, unless_reader_left, unprintable};
 use crate::trace::redact::Redactor;
 
 /// Run Claude Code on any model; record its sessions, replay them, and know whether tool calling still works.
@@ -94,7 +94,7 @@ enum CliCommand {
 }
 
 impl CliCommand {
-    /// Whether it writes or shows what is redacted, so that it needs the user's patterns.
+    /// Whether it writes what is redacted, so that it does nothing without the user's patterns.
     fn redacts(&self) -> bool {
         match self {
             Self::Serve(_) | Self::Record(_) | Self::Replay(_) | Self::Load(_) | Self::Trace(_) | Self::Check(_) => true,
@@ -138,12 +138,15 @@ fn failed(error: CliError) -> ExitCode {
 
 /// Runs the command. Nothing that it logs or fails with has secrets.
 async fn run(cli: Cli) -> Result<ExitCode, CliError> {
-    let redactor = match cli.command.as_ref().is_none_or(CliCommand::redacts) {
-        true => blocking(|| Ok(Redactor::new(&crate::config::load(&serde_json::Map::new())?.settings.redact.patterns))).await?,
-        false => Redactor::default(),
+    let load = || Ok(Redactor::new(&crate::config::load(&serde_json::Map::new())?.settings.redact.patterns));
+    let redactor = match blocking(load).await {
+        Err(error) if cli.command.as_ref().is_none_or(CliCommand::redacts) => return Err(error),
+        // Other commands say what is wrong with the settings, or need none.
+        loaded => loaded.unwrap_or_default(),
     };
+    redactor.clone().install();
     log::set_up(redactor.clone());
-    dispatch(cli, redactor.clone()).await.map_err(|error| error.redacted(&redactor))
+    dispatch(cli, redactor).await
 }
 
 async fn dispatch(cli: Cli, redactor: Redactor) -> Result<ExitCode, CliError> {

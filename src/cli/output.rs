@@ -1,5 +1,5 @@
 //! The two streams the user reads: results on standard output, everything else on standard error. Control characters do not get
-//! through.
+//! through, and to standard error no secrets either: what servers and clients say may be in any line.
 
 use std::fmt::Display;
 use std::io::{self, BufWriter, ErrorKind, StdoutLock, Write};
@@ -8,6 +8,7 @@ use console::Term;
 
 use super::CliError;
 use super::visible::visible;
+use crate::trace::redact::Redactor;
 
 /// Prints to standard output. A reader that has seen enough (`| head`) is no failure; any other failed write is, with exit
 /// code 3.
@@ -26,12 +27,17 @@ pub(super) fn print_whole(text: &str) -> Result<(), CliError> {
 /// Prints a line to standard error. A failure has nowhere to be reported, and must not end a server or a recording as the panic
 /// of `eprintln!` would.
 pub(super) fn say(line: impl Display) {
-    let _ = Term::stderr().write_line(&visible(&line.to_string()));
+    let _ = Term::stderr().write_line(&visible(&Redactor::installed().text(&line.to_string())));
+}
+
+/// Prints a line as [`say`] does, with whatever looks like a secret in it: words of ours, such as a variable with a key that is none.
+pub(super) fn say_own_words(line: &str) {
+    let _ = Term::stderr().write_line(&visible(line));
 }
 
 /// Prints to standard error, as [`say`] does, without a line's end of its own.
 pub(super) fn print_to_stderr(text: &str) {
-    let _ = Term::stderr().write_str(&visible(text));
+    let _ = Term::stderr().write_str(&visible(&Redactor::installed().text(text)));
 }
 
 /// The outcome of writing, where the reader of a pipe that has seen enough is no failure.

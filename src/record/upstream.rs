@@ -36,7 +36,7 @@ impl Upstream {
     /// # Errors
     /// It is not a base URL.
     pub fn parse(given: &str) -> Result<Self, RecordError> {
-        let shown = Redactor::default().text(given).into_owned();
+        let shown = Redactor::installed().text(given).into_owned();
         let refuse = |reason: &str| RecordError::Upstream { given: shown.clone(), reason: reason.to_owned() };
         if !given.contains("://") {
             return Err(refuse(NO_SCHEME));
@@ -150,7 +150,7 @@ impl fmt::Display for Upstream {
         if let Some(port) = self.base.port() {
             write!(f, ":{port}")?;
         }
-        f.write_str(&Redactor::default().path(self.base.path().trim_end_matches('/')))
+        f.write_str(&Redactor::installed().path(self.base.path().trim_end_matches('/')))
     }
 }
 

@@ -70,7 +70,7 @@ impl UpstreamRoute {
             return Ok(Self { prefix: String::new(), upstream: Upstream::parse(text)? });
         }
         let refuse = |reason: &str| RecordError::Upstream {
-            given: Redactor::default().text(text).into_owned(),
+            given: Redactor::installed().text(text).into_owned(),
             reason: reason.to_owned(),
         };
         let (prefix, base) = text.split_once('=').ok_or_else(|| refuse("a prefix needs a base URL behind it"))?;

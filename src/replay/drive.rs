@@ -204,7 +204,7 @@ fn text(message: &Message) -> String {
         ContentBlock::Text { text, .. } => Some(text.as_str()),
         _ => None,
     });
-    Redactor::default().text(&texts.collect::<Vec<_>>().join("\n")).into_owned()
+    Redactor::installed().text(&texts.collect::<Vec<_>>().join("\n")).into_owned()
 }
 
 fn new_salt() -> String {

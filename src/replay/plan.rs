@@ -166,7 +166,7 @@ fn case(id: ExchangeId, path: &Path, trace: &Trace, settings: &ReplaySettings) -
         id,
         trace: path.into(),
         // Secrets are found in the whole text, not in its beginning.
-        description: one_line(&Redactor::default().text(&turn), DESCRIPTION_LENGTH),
+        description: one_line(&Redactor::installed().text(&turn), DESCRIPTION_LENGTH),
         shape: shape(settings.tool_choice),
         free_shape: shape(ToolChoiceMode::Auto),
         request,

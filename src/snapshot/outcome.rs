@@ -44,7 +44,7 @@ impl Outcome {
 
     /// The outcome without secrets, as it may be written to files.
     pub fn redacted(mut self) -> Self {
-        let redactor = Redactor::default();
+        let redactor = Redactor::installed();
         for call in &mut self.tool_use {
             redactor.json(&mut call.input);
         }

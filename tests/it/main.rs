@@ -35,6 +35,7 @@ mod review;
 mod schema;
 mod serve;
 mod support;
+mod told;
 mod trace;
 mod trace_diff;
 mod trace_export;

@@ -22,7 +22,7 @@ pub(super) use self::session_name::open_by_time;
 use super::child::{Child, environment};
 use super::signals::{self, Signals};
 use super::text::count;
-use super::{CliError, blocking, say};
+use super::{CliError, blocking, say, say_own_words};
 use crate::config::{self, RecorderSettings};
 use crate::files::remove_empty_folders;
 use crate::record::{
@@ -144,7 +144,9 @@ async fn record_until_signal(plan: RecordingPlan, words: RecordingWords, redacto
     let prefix = shortest.map_or("", |route| route.prefix.as_str());
     say(format_args!("point Claude Code at it: ANTHROPIC_BASE_URL={address}{prefix} claude"));
     if shortest.is_some_and(|route| route.upstream.is_loopback()) {
-        say("if the upstream asks for no key, and Claude Code has no login of its own: with ANTHROPIC_API_KEY=local, too");
+        say_own_words(
+            "if the upstream asks for no key, and Claude Code has no login of its own: with ANTHROPIC_API_KEY=local, too",
+        );
     }
     say("stop with Ctrl-C");
     let mut progress = RecordingProgress::visible(&words.arrow(&address), words.prices.clone());

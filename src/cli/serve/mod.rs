@@ -15,7 +15,7 @@ use super::allow::AllowArgs;
 use super::client_limits::client_limits;
 use super::signals;
 use super::text::grouped;
-use super::{CliError, keys, say};
+use super::{CliError, keys, say, say_own_words};
 use crate::backend::{Backend, ModelLimits};
 use crate::server::{Server, ServerOptions};
 use crate::trace::redact::Redactor;
@@ -154,5 +154,5 @@ fn announce(address: SocketAddr, api_key: Option<&str>, limits: ModelLimits) {
         let variables: String = client_limits(limits).iter().map(|(name, value)| format!(" {name}={value}")).collect();
         lines.push(format!("for its context of {} tokens set also:{variables}", grouped(context)));
     }
-    say(lines.join("\n"));
+    say_own_words(&lines.join("\n"));
 }

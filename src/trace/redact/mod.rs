@@ -3,7 +3,7 @@
 //! Replaced are the values of headers, query parameters, fields and variables with secret names (`names`, `assignments`), keys
 //! that are known by how they begin (`patterns`, `tokens`), private keys (`key_blocks`), passwords in addresses
 //! (`url_passwords`), what the user's own patterns match (`user_patterns`), and the client's credentials wherever they appear
-//! (`credentials`). `scanner` runs them all over a text that may come in pieces. `metadata.user_id` stays: it gives access to
+//! (`credentials`). `scanner` runs them all over a text that may come in pieces. `installed` is for what is shown. `metadata.user_id` stays: it gives access to
 //! nothing, and it tells sessions apart on the user's own disk. Scrubbing removes it before a trace is published.
 
 mod assignments;
@@ -11,6 +11,7 @@ mod credentials;
 mod detector;
 mod encoded;
 mod escape;
+mod installed;
 mod key_blocks;
 mod named;
 mod names;

@@ -10,8 +10,9 @@ mod segment_file;
 mod writer;
 
 use std::collections::HashMap;
-use std::fs::{self, File};
+use std::fs::{self, File, Permissions};
 use std::io;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -82,7 +83,9 @@ impl DiskCache {
         let DiskOptions { folder, bytes: max_bytes } = options;
         let error = |error: io::Error| EngineError::CacheFolder { path: folder.clone(), reason: error.to_string() };
         cache_folder::take(&folder)?;
-        let lock = File::options().create(true).append(true).open(folder.join(LOCK)).map_err(error)?;
+        let lock = File::options().create(true).append(true).mode(0o600).open(folder.join(LOCK)).map_err(error)?;
+        // One that an earlier version made may be readable by others, who could then hold the lock.
+        lock.set_permissions(Permissions::from_mode(0o600)).map_err(error)?;
         if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
             tracing::warn!(folder = %folder.display(), "another process keeps its prefix cache here: nothing is kept on disk");
             return Ok(None);
