@@ -30,6 +30,9 @@ use super::refused_head;
 /// notice that the client does not read.
 const SEND_BUFFER: usize = 32 * 1024;
 
+/// How long the head of a request may take to arrive.
+const LONGEST_HEAD: Duration = Duration::from_secs(30);
+
 /// How long what follows a refused head is read.
 const LONGEST_LINGERING: Duration = Duration::from_secs(2);
 
@@ -44,8 +47,7 @@ pub(crate) struct Connections {
 impl Connections {
     pub(crate) fn new(router: Router) -> Self {
         let mut http = Builder::new();
-        // It limits how long a request's head may take.
-        http.timer(TokioTimer::new());
+        http.timer(TokioTimer::new()).header_read_timeout(LONGEST_HEAD);
         Self { http, router, send_buffer: None }
     }
 

@@ -13,6 +13,7 @@ mod completions;
 mod cut_calls;
 #[cfg(feature = "mlx")]
 mod formats;
+mod half_heads;
 #[cfg(feature = "mlx")]
 mod keys;
 mod leaving;

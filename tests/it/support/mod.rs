@@ -12,6 +12,7 @@ pub(crate) mod faulty_backend;
 pub(crate) mod faulty_proxy;
 pub(crate) mod http;
 pub(crate) mod hub;
+pub(crate) mod launched;
 pub(crate) mod listen;
 pub(crate) mod log;
 pub(crate) mod output;
