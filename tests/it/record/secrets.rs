@@ -1,8 +1,10 @@
 //! What must never be on the disk or in the log.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 
 use serde_json::json;
+use walkdir::WalkDir;
 
 use super::{problems_of, wait_for_text};
 use crate::support::recorder::Recorder;
@@ -106,4 +108,37 @@ fn what_the_users_patterns_match_is_kept_out_like_any_secret() {
     ");
     recorder.sandbox.run(&["trace", "scrub", "--keep-turns", "--out", "clean", "traces"]).exits(0);
     assert!(!recorder.sandbox.read("clean/s/0001.json").contains("5678"));
+}
+
+#[test]
+fn folders_and_files_of_recordings_are_their_owners_alone() {
+    let (open, gate) = gate();
+    let upstream = Upstream::start(move |_, answer| {
+        answer.stream()?;
+        answer.chunk(frames()[..5].concat())?;
+        gate.wait();
+        answer.chunk(frames()[5..].concat())?;
+        answer.end()
+    });
+    // What is made would be everybody's.
+    let umask = rustix::process::umask(rustix::fs::Mode::empty());
+    let recorders = [Recorder::start(&upstream.url()), Recorder::start_service(Sandbox::new(), &["--upstream", &upstream.url()])];
+    rustix::process::umask(umask);
+    let check = |recorder: &Recorder, file: &str| {
+        let entries: Vec<_> = WalkDir::new(recorder.sandbox.path("traces")).into_iter().map(Result::unwrap).collect();
+        assert!(entries.iter().any(|entry| entry.file_name().to_string_lossy().ends_with(file)), "{entries:?}");
+        for entry in entries {
+            let (mode, is_folder) = (entry.metadata().unwrap().permissions().mode() & 0o777, entry.file_type().is_dir());
+            assert_eq!(mode, if is_folder { 0o700 } else { 0o600 }, "{entry:?}");
+        }
+    };
+    for recorder in &recorders {
+        let mut client = Client::post(&recorder.address, "{}");
+        client.head();
+        client.read_until("look");
+        check(recorder, ".partial");
+        open.send(()).unwrap();
+        client.read_until("message_stop");
+        check(recorder, "0001.json");
+    }
 }
