@@ -53,7 +53,7 @@ impl TextSide {
         }
         let format = format.unwrap_or(ToolFormatName::Hermes);
         tracing::info!(calls = format.name(), "chat template: {}", template.traits());
-        let kept = options.disk.as_ref().map(|disk| KeptTokens::open(&disk.folder, dir)).transpose()?;
+        let kept = options.disk.as_ref().map(|disk| KeptTokens::open(&disk.folder, dir, disk.for_tokens())).transpose()?;
         Ok(Self {
             decoders: AnswerDecoders::new(tokenizer.clone(), format.as_written_by(&template, &tokenizer))?,
             prompts: PromptTokenizer::new(tokenizer.clone(), kept, &template.render(&sample())?),
