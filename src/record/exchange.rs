@@ -5,9 +5,9 @@ use std::sync::Arc;
 use axum::Json;
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
-use axum::http::header::{ALLOW, HeaderValue};
+use axum::http::header::{ALLOW, HeaderValue, TRANSFER_ENCODING};
 use axum::http::request::Parts;
-use axum::http::{Method, StatusCode};
+use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use reqwest::Url;
 use time::OffsetDateTime;
@@ -28,6 +28,9 @@ use crate::wire::{Endpoint, ErrorBody, ErrorKind};
 /// The most bytes of a request's body. It is held in memory; servers take far less.
 const MAX_REQUEST: usize = 256 << 20;
 
+/// How many bytes of requests' bodies may be here at once, from before they are read until the upstream answers.
+pub(super) const MOST_IN_BODIES: usize = 2 * MAX_REQUEST;
+
 /// How many chunks may wait for a slow client before the upstream has to wait.
 const CHUNKS_AHEAD: usize = 16;
 
@@ -47,6 +50,8 @@ pub(super) async fn handle(State(state): State<Arc<RecorderState>>, request: Req
         let message = format!("anyclaude record: the request is larger than {} MiB", MAX_REQUEST >> 20);
         return error(StatusCode::PAYLOAD_TOO_LARGE, ErrorKind::RequestTooLarge, &message);
     }
+    // Who finds no room waits for it: a recorder sends nobody away. The semaphore is never closed.
+    let room = state.bodies.clone().acquire_many_owned(needed(&parts.headers)).await.ok();
     let Ok(body) = timeout(LONGEST_ARRIVAL, axum::body::to_bytes(body, MAX_REQUEST)).await else {
         let message = "anyclaude record: the request's body did not arrive in time";
         return error(StatusCode::REQUEST_TIMEOUT, ErrorKind::InvalidRequest, message);
@@ -68,7 +73,8 @@ pub(super) async fn handle(State(state): State<Arc<RecorderState>>, request: Req
     let (answer, answered) = oneshot::channel();
     tokio::spawn(async move {
         let permit = Arc::new(permit);
-        let tap = place.map(|((seq, trace), session)| {
+        let mut tap = None;
+        if let Some(((seq, trace), session)) = place {
             let incoming = IncomingRequest {
                 seq,
                 session,
@@ -80,18 +86,18 @@ pub(super) async fn handle(State(state): State<Arc<RecorderState>>, request: Req
                 headers: parts.headers.clone(),
                 body: body.clone(),
             };
-            start_tap(&state, incoming, &permit)
-        });
-        run(&state, &to, parts, body, tap, answer).await;
+            tap = Some(start_tap(&state, incoming, &permit).await);
+        }
+        run(&state, &to, parts, HeldBody { body, _room: room }, tap, answer).await;
         drop(permit);
     });
     // The task drops its sender without an answer only if the recorder was stopped.
     answered.await.unwrap_or_else(|_| stopped())
 }
 
-fn start_tap(state: &RecorderState, incoming: IncomingRequest, permit: &Arc<OwnedSemaphorePermit>) -> Tap {
+async fn start_tap(state: &RecorderState, incoming: IncomingRequest, permit: &Arc<OwnedSemaphorePermit>) -> Tap {
     let endpoint = Endpoint::of_path(&incoming.path);
-    Tap::new(state.writer.open(incoming, permit.clone()), endpoint)
+    Tap::new(state.writer.open(incoming, permit.clone()).await, endpoint)
 }
 
 /// Only API calls are recorded. Other paths are only forwarded. Some base URLs end with a slash, so a path may begin with two.
@@ -100,8 +106,21 @@ fn is_recorded(path: &str) -> bool {
     Url::parse(&format!("http://localhost{path}")).is_ok_and(|url| url.path().trim_start_matches('/').starts_with("v1/"))
 }
 
+/// How much room a request's body needs, in bytes. It is taken before the body is read: of many that came in part and wait for
+/// each other's room, none would ever go on.
+fn needed(headers: &HeaderMap) -> u32 {
+    let unsaid = if headers.contains_key(TRANSFER_ENCODING) { MAX_REQUEST as u64 } else { 0 };
+    headers::body_length(headers).unwrap_or(unsaid).min(MAX_REQUEST as u64) as u32
+}
+
 fn path_and_query(parts: &Parts) -> &str {
     parts.uri.path_and_query().map_or("/", |path| path.as_str())
+}
+
+/// A request's body and its part of the room for them.
+struct HeldBody {
+    body: Bytes,
+    _room: Option<OwnedSemaphorePermit>,
 }
 
 /// Runs the exchange until one side ends it.
@@ -109,7 +128,7 @@ async fn run(
     state: &RecorderState,
     to: &Destination,
     parts: Parts,
-    body: Bytes,
+    body: HeldBody,
     mut tap: Option<Tap>,
     mut answer: oneshot::Sender<Response>,
 ) {
@@ -163,10 +182,10 @@ impl From<reqwest::Error> for NoAnswer {
 }
 
 /// Sends the request as it came, or trimmed if the upstream wants that.
-async fn send(state: &RecorderState, to: &Destination, parts: &Parts, body: Bytes) -> Result<reqwest::Response, NoAnswer> {
+async fn send(state: &RecorderState, to: &Destination, parts: &Parts, sent: HeldBody) -> Result<reqwest::Response, NoAnswer> {
     let below = |reason| NoAnswer { reason, hint: "ask for a path below it" };
     let url = to.upstream.url(&to.path).map_err(below)?;
-    let body = to.upstream.body(&to.path, body);
+    let body = to.upstream.body(&to.path, sent.body);
     let mut request = to.client.request(parts.method.clone(), url).headers(headers::for_upstream(&parts.headers));
     if let Some(token) = to.upstream.token() {
         request = request.header(TOKEN_HEADER, token.secret());
