@@ -15,6 +15,8 @@ mod cut_calls;
 mod formats;
 #[cfg(feature = "mlx")]
 mod keys;
+#[cfg(feature = "mlx")]
+mod large_requests;
 mod leaving;
 #[cfg(feature = "mlx")]
 mod loosened;
