@@ -81,6 +81,32 @@ async fn what_does_not_fit_into_the_memory_for_requests_is_refused_for_now_and_o
     assert_eq!(asked(&server, "/v1/messages", body("/v1/messages", 100)).await.0, 200);
 }
 
+/// What the server's process takes, in bytes.
+async fn resident(server: &Serving) -> u64 {
+    let report = client().get(format!("{}/cache", server.url)).send().await.unwrap();
+    report.json::<Value>().await.unwrap()["memory"]["rss_bytes"].as_u64().unwrap()
+}
+
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+#[tokio::test(flavor = "multi_thread")]
+async fn the_memory_of_large_requests_is_given_back() {
+    let server = Serving::start(MODEL, &[]);
+    let path = "/v1/messages/count_tokens";
+    // One long text, and as much in a hundred thousand short ones.
+    let block = json!({"type": "text", "text": "some words ".repeat(20)});
+    let blocks = vec![block; LARGE / 250];
+    let blocks: Bytes = json!({"model": "m", "messages": [{"role": "user", "content": blocks}]}).to_string().into();
+    assert_eq!(asked(&server, path, body(path, 1_000)).await.0, 200);
+    let before = resident(&server).await;
+    for large in [body(path, LARGE), blocks] {
+        let at_once = join_all((0..6).map(|_| asked(&server, path, large.clone()))).await;
+        assert!(at_once.iter().all(is_too_long), "{at_once:?}");
+    }
+    // What six of them take while they are here is several times as much.
+    let given_back = async { while resident(&server).await > before + 2 * LARGE as u64 {} };
+    soon("the memory", given_back).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_tokens_of_30_mb_are_not_counted() {
     let server = Serving::start(MODEL, &[]);

@@ -209,7 +209,13 @@ fn configured_template(configured: &Json) -> Option<String> {
 }
 
 fn refused(error: Error) -> EngineError {
-    EngineError::Request(describe(&error))
+    let reason = describe(&error);
+    EngineError::Request(match error.kind() {
+        // A template that means no harm needs so much only for a conversation that no model can read. Claude Code recognises this
+        // wording and compacts the conversation.
+        ErrorKind::OutOfFuel => format!("prompt is too long: the chat template does not come to its end: {reason}"),
+        _ => reason,
+    })
 }
 
 /// The error and its cause, on one line.
