@@ -1,7 +1,7 @@
 //! A mix of everything for an hour or less, with a cache folder that is always full.
 //!
 //! Each hundred requests are the same ones but for a number in their text: repeats, recorded conversations that go on, new ones,
-//! follow-ups to answers, sub-agents beside their agent, clients that leave, counts of tokens. After the first sixth of the time
+//! follow-ups to answers, sub-agents beside their agent, clients that leave, counts of the tokens of long texts. After the first sixth of the time
 //! (ten minutes of an hour) the server is taken to be warm. From then on memory may grow by 5%, the latency of the last hundred
 //! may be 10% above that of the first, and descriptors and threads must stay as they were.
 
@@ -28,6 +28,9 @@ const BOUNDS: [&str; 4] = ["--cache-bytes", "200MB", "--cache-dir-bytes", "100MB
 
 /// The bound of the folder, and what one file more may take, in bytes.
 const MOST_ON_DISK: u64 = 120_000_000;
+
+/// The length of long texts, in lines of some thirty bytes.
+const LINES: usize = 8_000;
 
 /// What the server holds after a round, when nothing is in work.
 #[derive(Debug, Clone, Copy)]
@@ -121,7 +124,7 @@ async fn one(client: &Client, url: &str, recorded: &[Value], number: usize) -> O
                 .await
                 .map(drop)
         }
-        7 => count(client, url, &continued(body, number)).await,
+        7 => count(client, url, &with_long_text(body, number)).await,
         _ => ask(client, url, &continued(body, number)).await.map(drop),
     }
 }
@@ -146,6 +149,16 @@ fn sub_agent(number: usize, agent: usize) -> Value {
         "model": "m", "max_tokens": 8, "stream": true, "system": "You are a sub-agent that searches files. ".repeat(100),
         "messages": [{"role": "user", "content": format!("Search for number {number}, part {agent}.")}]
     })
+}
+
+/// A conversation that goes on with a long text. What is kept of such texts reaches its bounds before the server is taken to be
+/// warm.
+fn with_long_text(mut body: Value, number: usize) -> Value {
+    let text = format!("A line of file number {number}.\n").repeat(LINES);
+    if let Some(messages) = body["messages"].as_array_mut() {
+        messages.push(json!({"role": "user", "content": text}));
+    }
+    body
 }
 
 async fn count(client: &Client, url: &str, body: &Value) -> Outcome<()> {

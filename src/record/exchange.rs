@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::body::{Body, Bytes};
+use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::{Request, State};
 use axum::http::header::{ALLOW, HeaderValue};
 use axum::http::request::Parts;
@@ -25,6 +25,13 @@ use crate::server::TOKEN_HEADER;
 use crate::trace::ExchangeOutcome;
 use crate::wire::{Endpoint, ErrorBody, ErrorKind};
 
+/// How many bytes of requests' large bodies may be here at once, from before they are read until the upstream answers.
+pub(super) const MOST_IN_BODIES: usize = 2 * MAX_REQUEST;
+
+/// The most bytes of a body that is small: several times what Claude Code sends. It never waits for room, so that large requests
+/// that do not go on hold nobody up who does ordinary work.
+const SMALL_BODY: u64 = 8 << 20;
+
 /// How many chunks may wait for a slow client before the upstream has to wait.
 const CHUNKS_AHEAD: usize = 16;
 
@@ -40,6 +47,8 @@ pub(super) async fn handle(State(state): State<Arc<RecorderState>>, request: Req
     if parts.method == Method::CONNECT {
         return no_tunnel();
     }
+    // Who finds no room waits for it: a recorder sends nobody away. The semaphore is never closed.
+    let room = state.bodies.clone().acquire_many_owned(needed(&body)).await.ok();
     let body = match body::whole(body, MAX_REQUEST).await {
         Ok(body) => body,
         Err(fault) => return no_body(fault),
@@ -56,7 +65,8 @@ pub(super) async fn handle(State(state): State<Arc<RecorderState>>, request: Req
     let (answer, answered) = oneshot::channel();
     tokio::spawn(async move {
         let permit = Arc::new(permit);
-        let tap = place.map(|((seq, trace), session)| {
+        let mut tap = None;
+        if let Some(((seq, trace), session)) = place {
             let incoming = IncomingRequest {
                 seq,
                 session,
@@ -68,18 +78,18 @@ pub(super) async fn handle(State(state): State<Arc<RecorderState>>, request: Req
                 headers: parts.headers.clone(),
                 body: body.clone(),
             };
-            start_tap(&state, incoming, &permit)
-        });
-        run(&state, &to, parts, body, tap, answer).await;
+            tap = Some(start_tap(&state, incoming, &permit).await);
+        }
+        run(&state, &to, parts, HeldBody { body, _room: room }, tap, answer).await;
         drop(permit);
     });
     // The task drops its sender without an answer only if the recorder was stopped.
     answered.await.unwrap_or_else(|_| stopped())
 }
 
-fn start_tap(state: &RecorderState, incoming: IncomingRequest, permit: &Arc<OwnedSemaphorePermit>) -> Tap {
+async fn start_tap(state: &RecorderState, incoming: IncomingRequest, permit: &Arc<OwnedSemaphorePermit>) -> Tap {
     let endpoint = Endpoint::of_path(&incoming.path);
-    Tap::new(state.writer.open(incoming, permit.clone()), endpoint)
+    Tap::new(state.writer.open(incoming, permit.clone()).await, endpoint)
 }
 
 /// Only API calls are recorded. Other paths are only forwarded. Some base URLs end with a slash, so a path may begin with two.
@@ -88,8 +98,22 @@ fn is_recorded(path: &str) -> bool {
     Url::parse(&format!("http://localhost{path}")).is_ok_and(|url| url.path().trim_start_matches('/').starts_with("v1/"))
 }
 
+/// How much of the room for large bodies a request needs, in bytes. It is taken before the body is read: of many that came in part
+/// and wait for each other's room, none would ever go on.
+fn needed(body: &Body) -> u32 {
+    // Chunks come without a length.
+    let most = body.size_hint().upper().unwrap_or(u64::MAX).min(MAX_REQUEST as u64);
+    if most > SMALL_BODY { most as u32 } else { 0 }
+}
+
 fn path_and_query(parts: &Parts) -> &str {
     parts.uri.path_and_query().map_or("/", |path| path.as_str())
+}
+
+/// A request's body and its part of the room for them.
+struct HeldBody {
+    body: Bytes,
+    _room: Option<OwnedSemaphorePermit>,
 }
 
 /// Runs the exchange until one side ends it.
@@ -97,7 +121,7 @@ async fn run(
     state: &RecorderState,
     to: &Destination,
     parts: Parts,
-    body: Bytes,
+    body: HeldBody,
     mut tap: Option<Tap>,
     mut answer: oneshot::Sender<Response>,
 ) {
@@ -151,10 +175,10 @@ impl From<reqwest::Error> for NoAnswer {
 }
 
 /// Sends the request as it came, or trimmed if the upstream wants that.
-async fn send(state: &RecorderState, to: &Destination, parts: &Parts, body: Bytes) -> Result<reqwest::Response, NoAnswer> {
+async fn send(state: &RecorderState, to: &Destination, parts: &Parts, sent: HeldBody) -> Result<reqwest::Response, NoAnswer> {
     let below = |reason| NoAnswer { reason, hint: "ask for a path below it" };
     let url = to.upstream.url(&to.path).map_err(below)?;
-    let body = to.upstream.body(&to.path, body);
+    let body = to.upstream.body(&to.path, sent.body);
     let mut request = to.client.request(parts.method.clone(), url).headers(headers::for_upstream(&parts.headers));
     if let Some(token) = to.upstream.token() {
         request = request.header(TOKEN_HEADER, token.secret());
@@ -271,6 +295,15 @@ mod tests {
     fn a_body_that_was_not_read_has_the_status_of_its_fault() {
         let statuses = [BodyFault::TooLarge, BodyFault::TooSlow, BodyFault::Broken].map(|fault| no_body(fault).status().as_u16());
         assert_eq!(statuses, [413, 408, 400]);
+    }
+
+    #[test]
+    fn only_large_bodies_need_room() {
+        assert_eq!(needed(&Body::empty()), 0);
+        assert_eq!(needed(&Body::from(vec![0; SMALL_BODY as usize])), 0);
+        assert_eq!(needed(&Body::from(vec![0; SMALL_BODY as usize + 1])), SMALL_BODY as u32 + 1);
+        let chunks = futures::stream::iter([Ok::<_, std::io::Error>("of unknown length")]);
+        assert_eq!(needed(&Body::from_stream(chunks)), MAX_REQUEST as u32);
     }
 
     #[test]

@@ -71,9 +71,10 @@ impl Recorder {
         let (notices, receiver) = mpsc::unbounded_channel();
         let writer = TraceWriter::start(notices.clone(), redactor.clone()).map_err(RecordError::Thread)?;
         let open = Arc::new(Semaphore::new(MAX_OPEN as usize));
+        let bodies = Arc::new(Semaphore::new(exchange::MOST_IN_BODIES));
         let cut = CancellationToken::new();
         let (door, sessions) = (Arc::new(door), sessions.into().naming_without_secrets(redactor.clone()));
-        let state = Arc::new(RecorderState { door, routes, sessions, writer, notices, open, cut });
+        let state = Arc::new(RecorderState { door, routes, sessions, writer, notices, open, bodies, cut });
         Ok((Self { listener, state }, receiver))
     }
 

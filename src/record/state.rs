@@ -23,6 +23,8 @@ pub(super) struct RecorderState {
     pub notices: mpsc::UnboundedSender<Notice>,
     /// An exchange holds one permit until its trace is on the disk.
     pub open: Arc<Semaphore>,
+    /// Room for the bodies of requests: a permit for each byte.
+    pub bodies: Arc<Semaphore>,
     /// Cancelled when open exchanges must end at once.
     pub cut: CancellationToken,
 }

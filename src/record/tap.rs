@@ -88,16 +88,16 @@ impl Tap {
         }
     }
 
-    /// Adds a chunk. It may go to the client once this returns.
+    /// Adds a chunk. It may go to the client once this returns. Waits if the disk is slow: see `writer`.
     pub(crate) async fn chunk(&mut self, chunk: &[u8]) {
         let at_us = self.elapsed_us();
         let decoded = self.decode(chunk).await;
         match &mut self.body {
             AnswerBody::Whole(body) => body.extend(decoded),
             AnswerBody::Events(splitter) => match splitter.push(&decoded) {
-                Ok(frames) => self.events(frames, at_us),
+                Ok(frames) => self.events(frames, at_us).await,
                 Err(EventTooLarge { before }) => {
-                    self.events(before, at_us);
+                    self.events(before, at_us).await;
                     self.give_up(&DecodeError::TooLarge);
                 }
             },
@@ -124,7 +124,7 @@ impl Tap {
             && self.cut_short.is_none()
             && let Some(frame) = splitter.finish()
         {
-            self.event(frame, at_us);
+            self.event(frame, at_us).await;
         }
         if self.unsaved {
             let ended_us = self.cut_short.is_none().then_some(at_us);
@@ -155,18 +155,20 @@ impl Tap {
         if let AnswerBody::Whole(body) = &mut self.body
             && self.ended.is_none()
         {
-            self.writer.add(ExchangeUpdate::Body(std::mem::take(body)));
+            self.writer.add(ExchangeUpdate::Body(std::mem::take(body))).await;
         }
         let outcome = *self.ended.get_or_insert(outcome);
         self.unsaved = false;
         self.writer.save(outcome, ended_us).await;
     }
 
-    fn events(&mut self, frames: Vec<Frame>, at_us: u64) {
-        frames.into_iter().for_each(|frame| self.event(frame, at_us));
+    async fn events(&mut self, frames: Vec<Frame>, at_us: u64) {
+        for frame in frames {
+            self.event(frame, at_us).await;
+        }
     }
 
-    fn event(&mut self, frame: Frame, at_us: u64) {
+    async fn event(&mut self, frame: Frame, at_us: u64) {
         let event = frame.name();
         match StreamSign::of_event(self.endpoint, &event, &frame.data) {
             StreamSign::GoesOn => {}
@@ -175,7 +177,7 @@ impl Tap {
             StreamSign::Fails => self.failed = true,
         }
         self.unsaved = true;
-        self.writer.add(ExchangeUpdate::Event { at_us, event, data: frame.data });
+        self.writer.add(ExchangeUpdate::Event { at_us, event, data: frame.data }).await;
     }
 
     async fn decode(&mut self, chunk: &[u8]) -> Vec<u8> {

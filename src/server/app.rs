@@ -18,11 +18,16 @@ pub struct ServerOptions {
     pub ping_every: Duration,
     /// The names and web pages that may use this server.
     pub allowed: Allowed,
+    /// How much memory the bodies of requests may take at once, in bytes. There is always room for one of the largest.
+    pub request_memory: usize,
 }
+
+/// The default of [`ServerOptions::request_memory`], in bytes: seven of the largest requests.
+const REQUEST_MEMORY: usize = 256_000_000;
 
 impl Default for ServerOptions {
     fn default() -> Self {
-        Self { api_key: None, ping_every: Duration::from_secs(2), allowed: Allowed::default() }
+        Self { api_key: None, ping_every: Duration::from_secs(2), allowed: Allowed::default(), request_memory: REQUEST_MEMORY }
     }
 }
 

@@ -47,13 +47,13 @@ impl Drop for AnswerGuard {
     }
 }
 
-/// An answer's body with the guard of its request.
-pub(super) struct GuardedBody {
+/// An answer's body with something that lives until it is sent, or nobody reads it any more.
+pub(super) struct GuardedBody<G> {
     pub(super) body: Body,
-    pub(super) _guard: AnswerGuard,
+    pub(super) _guard: G,
 }
 
-impl HttpBody for GuardedBody {
+impl<G: Unpin> HttpBody for GuardedBody<G> {
     type Data = Bytes;
     type Error = axum::Error;
 

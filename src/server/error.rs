@@ -17,6 +17,9 @@ const CLIENT_CLOSED_REQUEST: StatusCode = match StatusCode::from_u16(499) {
     Err(_) => StatusCode::REQUEST_TIMEOUT,
 };
 
+/// When to try again where there is no room, in seconds: by then other answers may have ended.
+const RETRY_AFTER_S: u32 = 5;
+
 /// An error response: the status, the envelope, and the `retry-after` header if there is one.
 #[derive(Debug)]
 pub(crate) struct ApiError {
@@ -40,6 +43,11 @@ impl ApiError {
     /// The request is malformed, or asks for something impossible.
     pub(crate) fn invalid(reason: impl Into<String>) -> Self {
         Self::new(ErrorKind::InvalidRequest, reason)
+    }
+
+    /// There is no room for the request now, and soon may be.
+    pub(crate) fn overloaded(reason: impl Into<String>) -> Self {
+        Self { retry_after: Some(RETRY_AFTER_S.to_string()), ..Self::new(ErrorKind::Overloaded, reason) }
     }
 
     /// The path exists, but not for this method.

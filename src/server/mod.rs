@@ -9,6 +9,7 @@ mod app;
 mod at_work;
 mod auth;
 mod body;
+mod body_room;
 mod cache;
 mod cache_metrics;
 mod chat;

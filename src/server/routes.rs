@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
 use axum::http::Uri;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{get, post};
 
 use super::app::App;
 use super::body::BODY_LIMIT;
+use super::body_room::{self, BodyRoom};
 use super::error::ApiError;
 use super::{auth, cache, chat, client, completions, foreign, info, messages, observe, path, responses};
 use crate::wire::{CHAT_COMPLETIONS_PATH, COMPLETIONS_PATH, COUNT_TOKENS_PATH, MESSAGES_PATH, MODELS_PATH, RESPONSES_PATH};
@@ -28,6 +28,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/cache", get(cache::report))
         .route("/cache/clear", post(cache::clear))
         .route("/cache/keep-only", post(cache::keep_only))
+        .route_layer(from_fn_with_state(BodyRoom::new(app.options.request_memory.max(BODY_LIMIT)), body_room::hold))
         .route_layer(from_fn_with_state(app.clone(), auth::require_key));
     let routes = Router::new()
         .route("/", get(info::root))
@@ -35,7 +36,6 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .merge(guarded)
         .method_not_allowed_fallback(async || ApiError::method_not_allowed())
         .fallback(async |uri: Uri| path::unknown(&uri))
-        .layer(DefaultBodyLimit::max(BODY_LIMIT))
         .layer(from_fn(observe::catch_panics))
         .layer(from_fn(client::watch));
     let routes = match app.options.allowed.cors() {

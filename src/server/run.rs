@@ -19,6 +19,9 @@ use super::metrics::Totals;
 use super::routes::router;
 use crate::backend::{Backend, CacheReport};
 
+/// Most connections at once. Those beyond wait in the system's queue; idle ones are closed after half a minute.
+const MOST_CONNECTIONS: usize = 1024;
+
 /// How long answers in progress may go on after the shutdown began.
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -52,7 +55,7 @@ impl Server {
     /// The listener fails.
     pub async fn run(&self, listener: TcpListener, shutdown: impl Future<Output = ()> + Send + 'static) -> io::Result<()> {
         let connections = Connections::new(router(self.app.clone())).for_long_answers();
-        serve(listener, connections, usize::MAX, shutdown).await
+        serve(listener, connections, MOST_CONNECTIONS, shutdown).await
     }
 }
 

@@ -169,6 +169,7 @@ impl CacheControl for MlxBackend {
 
     fn keep_shared_prefix(&self, request: MessagesRequest) -> BoxFuture<'_, Result<(), BackendError>> {
         async move {
+            let _admitted = self.admission.admit()?;
             let tokens = self.on_text_side(move |text, unwanted| text.shared_prefix(request, unwanted)).await?;
             Ok(self.engine.keep_only(tokens).await?)
         }

@@ -14,6 +14,12 @@ const LOOK_BACK: usize = 4 * 1024;
 /// A text of fewer bytes for each token of the context is tokenized whole at once: it may well fit.
 const BYTES_PER_TOKEN: usize = 6;
 
+/// How many times as long as the longest prompt one may be whose tokens are counted. The work is in proportion.
+const COUNTED: usize = 4;
+
+/// A text of more bytes for each token of the context is not even counted. No language's tokens are so long.
+const MOST_BYTES_PER_TOKEN: usize = 64;
+
 /// The longest prompt.
 pub(crate) struct PromptLimit {
     /// In tokens.
@@ -36,33 +42,42 @@ impl PromptLimit {
     /// # Errors
     /// The text is too long, cannot be tokenized, or is not wanted any more.
     pub(crate) fn check(&self, text: &str, tokenizer: &Tokenizer, unwanted: &CancellationToken) -> Result<(), EngineError> {
-        if !self.is_suspicious(text) {
-            return Ok(());
-        }
-        // Cuts change the number of tokens a little.
-        let certainly = self.most + self.most / 64;
-        let (mut tokens, mut bytes) = (0, 0);
-        for slice in slices(text) {
-            tokens += count_slice(slice, tokenizer, unwanted)?;
-            bytes += slice.len();
-            if tokens > certainly {
-                // The whole text has as many tokens if its rest is like this. Clients take it for how much must go.
-                let all = (tokens as u128 * text.len() as u128 / bytes as u128) as usize;
-                let most = self.most;
-                // Claude Code recognises this wording and compacts the conversation.
-                return Err(EngineError::Request(format!("prompt is too long: {all} tokens > {most} maximum")));
-            }
+        if self.is_suspicious(text) {
+            count_up_to(self.most, text, tokenizer, unwanted)?;
         }
         Ok(())
     }
+
+    /// The text's tokens, counted slice by slice: exact but for words that lie across two slices.
+    ///
+    /// # Errors
+    /// The text is several times too long, cannot be tokenized, or is not wanted any more.
+    pub(crate) fn count(&self, text: &str, tokenizer: &Tokenizer, unwanted: &CancellationToken) -> Result<usize, EngineError> {
+        let most = self.most;
+        if text.len() / MOST_BYTES_PER_TOKEN > most {
+            let reason = format!("prompt is too long: over {MOST_BYTES_PER_TOKEN} bytes for each of the {most} tokens that fit");
+            return Err(EngineError::Request(reason));
+        }
+        count_up_to(most.saturating_mul(COUNTED), text, tokenizer, unwanted)
+    }
 }
 
-/// The text's tokens, counted slice by slice: exact but for words that lie across two slices.
-///
-/// # Errors
-/// The text cannot be tokenized, or is not wanted any more.
-pub(crate) fn count_in_slices(text: &str, tokenizer: &Tokenizer, unwanted: &CancellationToken) -> Result<usize, EngineError> {
-    slices(text).map(|slice| count_slice(slice, tokenizer, unwanted)).sum()
+/// The text's tokens, unless they are certainly more than `most`. It reads only as much of the text as is needed for that.
+fn count_up_to(most: usize, text: &str, tokenizer: &Tokenizer, unwanted: &CancellationToken) -> Result<usize, EngineError> {
+    // Cuts change the number of tokens a little.
+    let certainly = most.saturating_add(most / 64);
+    let (mut tokens, mut bytes) = (0, 0);
+    for slice in slices(text) {
+        tokens += count_slice(slice, tokenizer, unwanted)?;
+        bytes += slice.len();
+        if tokens > certainly {
+            // The whole text has as many tokens if its rest is like this. Clients take it for how much must go.
+            let all = (tokens as u128 * text.len() as u128 / bytes as u128) as usize;
+            // Claude Code recognises this wording and compacts the conversation.
+            return Err(EngineError::Request(format!("prompt is too long: {all} tokens > {most} maximum")));
+        }
+    }
+    Ok(tokens)
 }
 
 fn count_slice(slice: &str, tokenizer: &Tokenizer, unwanted: &CancellationToken) -> Result<usize, EngineError> {
@@ -121,12 +136,27 @@ mod tests {
         let tokenizer = Tokenizer::load(&tiny_model()).unwrap();
         let unwanted = CancellationToken::new();
         let text = text_of(300_000);
-        let counted = count_in_slices(&text, &tokenizer, &unwanted).unwrap();
-        assert_eq!(counted, tokenizer.encode(&text).unwrap().len());
+        let whole = tokenizer.encode(&text).unwrap().len();
+        // It is too long, but not by far.
+        let limit = PromptLimit::of_context(whole / 2);
+        assert_eq!(limit.count(&text, &tokenizer, &unwanted).unwrap(), whole);
         unwanted.cancel();
-        assert!(count_in_slices(&text, &tokenizer, &unwanted).is_err());
+        assert!(limit.count(&text, &tokenizer, &unwanted).is_err());
         let error = PromptLimit::of_context(9).check(&text, &tokenizer, &unwanted).unwrap_err();
         insta::assert_snapshot!(error, @"the client has left");
+    }
+
+    #[test]
+    fn what_is_several_times_too_long_is_not_counted() {
+        let tokenizer = Tokenizer::load(&tiny_model()).unwrap();
+        let count = |text: &str| PromptLimit::of_context(1_001).count(text, &tokenizer, &CancellationToken::new());
+        let text = text_of(50_000);
+        let all = tokenizer.encode(&text).unwrap().len();
+        assert!(all > 5_000, "{all}");
+        let error = count(&text).unwrap_err().to_string();
+        assert!(error.starts_with("prompt is too long: ") && error.ends_with(" tokens > 4000 maximum"), "{error}");
+        let error = count(&text_of(100_000)).unwrap_err();
+        insta::assert_snapshot!(error, @"prompt is too long: over 64 bytes for each of the 1000 tokens that fit");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::begun_answer::{continued, take_begun_answer};
 use super::breakpoints::{BreakpointPosition, CacheBreakpoints, cut_after};
-use super::prompt_limit::{PromptLimit, count_in_slices};
+use super::prompt_limit::PromptLimit;
 use super::shared_prefixes::SharedPrefixes;
 use crate::backend::{WhyOmitted, say_omitted};
 use crate::convert;
@@ -53,7 +53,7 @@ impl TextSide {
         }
         let format = format.unwrap_or(ToolFormatName::Hermes);
         tracing::info!(calls = format.name(), "chat template: {}", template.traits());
-        let kept = options.disk.as_ref().map(|disk| KeptTokens::open(&disk.folder, dir)).transpose()?;
+        let kept = options.disk.as_ref().map(|disk| KeptTokens::open(&disk.folder, dir, disk.for_tokens())).transpose()?;
         Ok(Self {
             decoders: AnswerDecoders::new(tokenizer.clone(), format.as_written_by(&template, &tokenizer))?,
             prompts: PromptTokenizer::new(tokenizer.clone(), kept, &template.render(&sample())?),
@@ -131,14 +131,14 @@ impl TextSide {
         Ok(prompt.iter().take_while(fits).count())
     }
 
-    /// The number of the prompt's tokens, whether the prompt is too long or not.
+    /// The number of the prompt's tokens, also where the prompt is too long, but not by far.
     pub(super) fn count(&self, request: MessagesRequest, unwanted: &CancellationToken) -> Result<usize, EngineError> {
         let mut request = self.asked(request)?;
         let begun = take_begun_answer(&mut request)?;
         self.decoders.check(&request)?;
         let text = self.prompt_text(&request, begun)?;
         match self.limit.is_suspicious(&text) {
-            true => count_in_slices(&text, &self.tokenizer, unwanted),
+            true => self.limit.count(&text, &self.tokenizer, unwanted),
             false => Ok(self.prompts.encode(&text)?.len()),
         }
     }

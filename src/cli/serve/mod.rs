@@ -7,6 +7,7 @@ mod playback;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::process::ExitCode;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use tokio::net::TcpListener;
@@ -17,6 +18,7 @@ use super::signals;
 use super::text::grouped;
 use super::{CliError, keys, say, say_own_words};
 use crate::backend::{Backend, ModelLimits};
+use crate::config::ByteSize;
 use crate::server::{Server, ServerOptions};
 use crate::trace::redact::Redactor;
 
@@ -48,6 +50,10 @@ struct Listening {
     /// Key that clients must send, as x-api-key or as bearer token [default: none is asked for]
     #[arg(long, value_name = "KEY", env = API_KEY, hide_env_values = true)]
     api_key: Option<String>,
+    /// How much memory the bodies of requests may take at once, such as 1GB. What is beyond is answered with status 529. There is
+    /// always room for one of 32 MiB
+    #[arg(long, value_name = "SIZE", default_value = "256MB", value_parser = ByteSize::from_str)]
+    request_memory: ByteSize,
     #[command(flatten)]
     allow: AllowArgs,
 }
@@ -94,7 +100,7 @@ impl Listening {
     }
 
     async fn bind(self) -> Result<Bound, CliError> {
-        let Self { host, port, api_key, allow } = self;
+        let Self { host, port, api_key, request_memory, allow } = self;
         let api_key = checked_key(api_key)?;
         let listener = bind(&host, port).await?;
         let address = listener.local_addr().map_err(CliError::backend)?;
@@ -105,7 +111,9 @@ impl Listening {
         // Clients that were given the name that we listen on may use it.
         let mut allowed = allow.allowed();
         allowed.hosts.extend(host.parse());
-        Ok(Bound { listener, address, options: ServerOptions { api_key, allowed, ..ServerOptions::default() } })
+        let request_memory = usize::try_from(request_memory.0).unwrap_or(usize::MAX);
+        let options = ServerOptions { api_key, allowed, request_memory, ..ServerOptions::default() };
+        Ok(Bound { listener, address, options })
     }
 }
 

@@ -10,6 +10,7 @@ mod messages;
 mod offered_tools;
 mod prompt_tokenizer;
 mod python;
+mod recent_tokens;
 mod template;
 mod template_traits;
 mod token_file;

@@ -5,40 +5,30 @@
 //! whole prompt, since tokenizers first cut a text at its control tokens and then tokenize each part on its own.
 //! Whether a tokenizer really works this way is checked on a sample; if not, prompts are tokenized whole.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::recent_tokens::RecentTokens;
 use super::{KeptTokens, TokenKind, Tokenizer};
 use crate::engine::EngineError;
 
-/// How much text each of the cache's two generations holds, in bytes: about a hundred long conversations.
-const GENERATION: usize = 32 * 1024 * 1024;
+/// How much the cached turns and their tokens may take, in bytes: a few dozen long conversations.
+const MOST: usize = 32 * 1024 * 1024;
 
 /// A tokenizer with a cache of turns.
 pub struct PromptTokenizer {
     tokenizer: Arc<Tokenizer>,
     /// The control token that starts a turn; `None` if prompts are tokenized whole.
     turn: Option<String>,
-    memory: Mutex<Memory>,
+    memory: Mutex<RecentTokens>,
     /// Tokens on disk, shared with other processes.
     kept: Option<KeptTokens>,
-}
-
-/// Cached turns and their tokens, in two generations. When `young` is full it becomes `old`, and the entries of
-/// `old` that were not used meanwhile are dropped.
-#[derive(Default)]
-struct Memory {
-    young: HashMap<Box<str>, Arc<[u32]>>,
-    old: HashMap<Box<str>, Arc<[u32]>>,
-    /// The length of all text in `young`, in bytes.
-    bytes: usize,
 }
 
 impl PromptTokenizer {
     /// Finds out from a sample where prompts can be split. `sample` is a rendered conversation of several turns.
     pub fn new(tokenizer: Arc<Tokenizer>, kept: Option<KeptTokens>, sample: &str) -> Self {
         let turn = turn_token(&tokenizer, sample);
-        let mut prompts = Self { tokenizer, turn, memory: Mutex::default(), kept };
+        let mut prompts = Self { tokenizer, turn, memory: Mutex::new(RecentTokens::new(MOST)), kept };
         let same = |prompts: &Self| Some(prompts.encode(sample).ok()? == prompts.tokenizer.encode(sample).ok()?);
         if same(&prompts) != Some(true) {
             prompts.turn = None;
@@ -57,7 +47,7 @@ impl PromptTokenizer {
     }
 
     fn piece(&self, piece: &str) -> Result<Arc<[u32]>, EngineError> {
-        if let Some(tokens) = self.memory().recall(piece) {
+        if let Some(tokens) = self.memory().get(piece.as_bytes()) {
             return Ok(tokens);
         }
         // Tokenize without holding the lock, so that other requests can use the cache meanwhile.
@@ -66,32 +56,12 @@ impl PromptTokenizer {
             Some(kept) => kept.of(piece, encode)?,
             None => encode()?.into(),
         };
-        self.memory().keep(piece, tokens.clone());
+        self.memory().put(piece.as_bytes(), tokens.clone());
         Ok(tokens)
     }
 
-    fn memory(&self) -> std::sync::MutexGuard<'_, Memory> {
+    fn memory(&self) -> MutexGuard<'_, RecentTokens> {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Memory {
-    fn recall(&mut self, piece: &str) -> Option<Arc<[u32]>> {
-        if let Some(tokens) = self.young.get(piece) {
-            return Some(tokens.clone());
-        }
-        let tokens = self.old.remove(piece)?;
-        self.keep(piece, tokens.clone());
-        Some(tokens)
-    }
-
-    fn keep(&mut self, piece: &str, tokens: Arc<[u32]>) {
-        if self.bytes + piece.len() > GENERATION {
-            self.old = std::mem::take(&mut self.young);
-            self.bytes = 0;
-        }
-        self.bytes += piece.len();
-        self.young.insert(piece.into(), tokens);
     }
 }
 
@@ -135,21 +105,9 @@ mod tests {
         let tokenizer = with_sample_turns();
         assert_eq!(tokenizer.turn.as_deref(), Some("<|im_start|>"));
         tokenizer.encode(SAMPLE).unwrap();
-        assert_eq!(tokenizer.memory().young.len(), 3);
+        assert_eq!(tokenizer.memory().last_used_first().count(), 3);
         assert_eq!(pieces("a<t>b<t>", "<t>").collect::<Vec<_>>(), ["a", "<t>b", "<t>"]);
         assert_eq!(pieces("", "<t>").collect::<Vec<_>>(), [""]);
-    }
-
-    #[test]
-    fn what_is_not_used_for_a_generation_is_forgotten() {
-        let mut memory = Memory::default();
-        let piece = |name: &str| name.repeat(GENERATION / 3);
-        for name in ["a", "b", "c", "d"] {
-            memory.keep(&piece(name), [1].into());
-            memory.recall(&piece("a"));
-        }
-        let known = ["a", "b", "c", "d"].map(|name| memory.recall(&piece(name)).is_some());
-        assert!(known[0] && known[3] && memory.young.len() + memory.old.len() <= 6, "{known:?}");
     }
 
     proptest! {

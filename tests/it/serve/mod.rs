@@ -16,6 +16,8 @@ mod formats;
 mod half_heads;
 #[cfg(feature = "mlx")]
 mod keys;
+#[cfg(feature = "mlx")]
+mod large_requests;
 mod leaving;
 #[cfg(feature = "mlx")]
 mod loosened;

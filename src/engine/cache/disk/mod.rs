@@ -31,13 +31,28 @@ use crate::files::is_temporary;
 /// The file that the process using the folder holds a lock on.
 const LOCK: &str = "lock";
 
+/// Most disk space for the tokens of long texts, in bytes: room for a few thousand long prompts.
+const MOST_FOR_TOKENS: u64 = 64 * 1024 * 1024;
+
 /// Where the prefix cache is kept beyond the process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DiskOptions {
     /// Created if it does not exist.
     pub folder: PathBuf,
-    /// Most disk space for segment files, in bytes.
+    /// Most disk space for the folder's files, in bytes.
     pub bytes: u64,
+}
+
+impl DiskOptions {
+    /// The part of the disk space that is for the tokens of long texts, in bytes.
+    pub(crate) fn for_tokens(&self) -> u64 {
+        (self.bytes / 16).min(MOST_FOR_TOKENS)
+    }
+
+    /// The part of the disk space that is for segment files, in bytes.
+    fn for_segments(&self) -> u64 {
+        self.bytes - self.for_tokens()
+    }
 }
 
 /// The size of the cache on disk, and its counts since the start.
@@ -80,7 +95,8 @@ impl DiskCache {
     /// Opens a cache folder for a model folder and a compute path, and removes segments that are damaged or another model's.
     /// `None` if another process uses the folder. Reads all weight files (to identify the model), but no keys or values.
     pub(crate) fn open(options: DiskOptions, model: &Path, path: ComputePath) -> Result<Option<Self>, EngineError> {
-        let DiskOptions { folder, bytes: max_bytes } = options;
+        let max_bytes = options.for_segments();
+        let folder = options.folder;
         let error = |error: io::Error| EngineError::CacheFolder { path: folder.clone(), reason: error.to_string() };
         cache_folder::take(&folder)?;
         let lock = File::options().create(true).append(true).mode(0o600).open(folder.join(LOCK)).map_err(error)?;

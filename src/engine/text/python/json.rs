@@ -2,12 +2,16 @@
 
 use std::io;
 
-use serde::Serialize;
-use serde_json::Value;
+use minijinja::value::ValueKind;
+use serde::ser::Error;
+use serde::{Serialize, Serializer};
 use serde_json::ser::{CompactFormatter, Formatter};
 
 use super::float;
 use crate::engine::text::tokenizer::MARK;
+
+/// Lists and objects nested deeper than this are refused, as Python does at about a thousand. No client's JSON comes near it.
+const DEEPEST: usize = 200;
 
 /// The formatting options of `json.dumps`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,13 +22,11 @@ pub(crate) struct Style {
     pub after_keys: String,
     /// Whether characters outside ASCII are escaped.
     pub ascii: bool,
-    /// Whether keys are sorted.
-    pub sorted: bool,
 }
 
 impl Default for Style {
     fn default() -> Self {
-        Self { indent: None, between_items: ", ".into(), after_keys: ": ".into(), ascii: false, sorted: false }
+        Self { indent: None, between_items: ", ".into(), after_keys: ": ".into(), ascii: false }
     }
 }
 
@@ -33,32 +35,39 @@ impl Default for Style {
 /// # Errors
 /// The value cannot be represented as JSON.
 pub(crate) fn one_line(value: &impl Serialize) -> serde_json::Result<String> {
-    dumps(value, &Style::default())
+    let mut bytes = Vec::new();
+    dump(value, &Style::default(), &mut bytes)?;
+    String::from_utf8(bytes).map_err(Error::custom)
 }
 
-/// The value as JSON in this style.
+/// Writes the value as JSON in this style.
 ///
 /// # Errors
-/// The value cannot be represented as JSON.
-pub(crate) fn dumps(value: &impl Serialize, style: &Style) -> serde_json::Result<String> {
-    let mut bytes = Vec::new();
-    let mut serializer = serde_json::Serializer::with_formatter(&mut bytes, PythonFormatter { style, depth: 0, filled: false });
-    match style.sorted {
-        true => sorted(serde_json::to_value(value)?).serialize(&mut serializer)?,
-        false => value.serialize(&mut serializer)?,
-    }
-    String::from_utf8(bytes).map_err(serde::ser::Error::custom)
+/// The value cannot be represented as JSON or is nested too deep, or `out` takes no more.
+pub(crate) fn dump(value: &impl Serialize, style: &Style, out: &mut impl io::Write) -> serde_json::Result<()> {
+    let formatter = PythonFormatter { style, depth: 0, filled: false };
+    value.serialize(&mut serde_json::Serializer::with_formatter(out, formatter))
 }
 
-fn sorted(value: Value) -> Value {
-    match value {
-        Value::Array(items) => items.into_iter().map(sorted).collect(),
-        Value::Object(entries) => {
-            let mut entries: Vec<_> = entries.into_iter().map(|(key, value)| (key, sorted(value))).collect();
-            entries.sort_by(|(a, _), (b, _)| a.cmp(b));
-            Value::Object(entries.into_iter().collect())
+/// A template's value whose objects are written with their keys sorted.
+pub(crate) struct Sorted(pub minijinja::Value);
+
+impl Serialize for Sorted {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match (self.0.kind(), self.0.as_object()) {
+            (ValueKind::Map, Some(entries)) => {
+                let mut entries: Vec<_> = entries.try_iter_pairs().into_iter().flatten().collect();
+                if entries.iter().any(|(key, _)| key.as_object().is_some()) {
+                    return Err(S::Error::custom("a key is neither text nor number"));
+                }
+                entries.sort_by(|(a, _), (b, _)| a.cmp(b));
+                serializer.collect_map(entries.into_iter().map(|(key, value)| (key, Self(value))))
+            }
+            (ValueKind::Seq | ValueKind::Iterable, Some(items)) => {
+                serializer.collect_seq(items.try_iter().into_iter().flatten().map(Self))
+            }
+            _ => self.0.serialize(serializer),
         }
-        other => other,
     }
 }
 
@@ -85,6 +94,9 @@ impl PythonFormatter<'_> {
     }
 
     fn open<W: io::Write + ?Sized>(&mut self, writer: &mut W, sign: &[u8]) -> io::Result<()> {
+        if self.depth == DEEPEST {
+            return Err(io::Error::other("nested too deep"));
+        }
         self.depth += 1;
         self.filled = false;
         writer.write_all(sign)
@@ -137,14 +149,14 @@ impl Formatter for PythonFormatter<'_> {
         if !self.style.ascii {
             return CompactFormatter.write_string_fragment(writer, fragment);
         }
-        let mut units = [0; 2];
-        for c in fragment.chars() {
-            match c {
-                // An escaped mark would no longer protect the markup it stands in.
-                c if c.is_ascii() || c == MARK => write!(writer, "{c}")?,
-                c => c.encode_utf16(&mut units).iter().try_for_each(|unit| write!(writer, "\\u{unit:04x}"))?,
-            }
+        let mut written = 0;
+        // An escaped mark would no longer protect the markup it stands in.
+        for (at, c) in fragment.char_indices().filter(|(_, c)| !c.is_ascii() && *c != MARK) {
+            writer.write_all(&fragment.as_bytes()[written..at])?;
+            let units: String = c.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")).collect();
+            writer.write_all(units.as_bytes())?;
+            written = at + c.len_utf8();
         }
-        Ok(())
+        writer.write_all(&fragment.as_bytes()[written..])
     }
 }

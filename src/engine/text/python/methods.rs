@@ -4,7 +4,7 @@ use minijinja::value::{Tuple, ValueKind, from_args};
 use minijinja::{Error, ErrorKind, State, Value};
 use minijinja_contrib::pycompat::unknown_method_callback;
 
-use super::text;
+use super::{joined, pay_for, text};
 
 /// Calls a method on a value: one of ours, or else minijinja's.
 ///
@@ -12,15 +12,15 @@ use super::text;
 /// The method does not exist, does not accept these arguments, or fails as it would in Python.
 pub(crate) fn method(state: &mut State, value: &Value, name: &str, arguments: &[Value]) -> Result<Value, Error> {
     let own = match (value.kind(), value.as_str()) {
-        (_, Some(of)) => string_method(of, name, arguments)?,
-        (ValueKind::Seq | ValueKind::Iterable, None) => list_method(value, name, arguments)?,
+        (_, Some(of)) => string_method(state, of, name, arguments)?,
+        (ValueKind::Seq | ValueKind::Iterable, None) => list_method(state, value, name, arguments)?,
         _ => None,
     };
     own.map_or_else(|| unknown_method_callback(state, value, name, arguments), Ok)
 }
 
 /// `None` if minijinja's own method is to be used.
-fn string_method(of: &str, name: &str, arguments: &[Value]) -> Result<Option<Value>, Error> {
+fn string_method(state: &State, of: &str, name: &str, arguments: &[Value]) -> Result<Option<Value>, Error> {
     let value = match name {
         "removeprefix" => {
             let (prefix,): (&str,) = from_args(arguments)?;
@@ -40,26 +40,30 @@ fn string_method(of: &str, name: &str, arguments: &[Value]) -> Result<Option<Val
         }
         "rsplit" => {
             let (separator, most): (Option<&str>, Option<i64>) = from_args(arguments)?;
-            rsplit(of, separator, most)
+            rsplit(state, of, separator, most)?
         }
         "find" | "index" | "rfind" | "rindex" => find(of, name, arguments)?,
         "join" => {
             let (items,): (&Value,) = from_args(arguments)?;
-            let items: Vec<Value> = items.try_iter()?.collect();
-            Value::from(items.iter().map(text).collect::<Vec<_>>().join(of))
+            Value::from(joined(state, items.try_iter()?.map(Ok), of)?)
         }
         _ => return Ok(None),
     };
     Ok(Some(value))
 }
 
-fn list_method(list: &Value, name: &str, arguments: &[Value]) -> Result<Option<Value>, Error> {
+fn list_method(state: &State, list: &Value, name: &str, arguments: &[Value]) -> Result<Option<Value>, Error> {
     if name != "index" {
         return Ok(None);
     }
     let (wanted,): (&Value,) = from_args(arguments)?;
-    let at = list.try_iter()?.position(|item| item == *wanted);
-    at.map(|at| Some(at.into())).ok_or_else(|| Error::new(ErrorKind::InvalidOperation, format!("{wanted} is not in list")))
+    for (at, item) in list.try_iter()?.enumerate() {
+        pay_for(state, 0)?;
+        if item == *wanted {
+            return Ok(Some(at.into()));
+        }
+    }
+    Err(Error::new(ErrorKind::InvalidOperation, format!("{} is not in list", text(state, wanted)?)))
 }
 
 fn parts(parts: [&str; 3]) -> Value {
@@ -67,7 +71,10 @@ fn parts(parts: [&str; 3]) -> Value {
 }
 
 /// Python's `rsplit`. Without a separator it splits at stretches of whitespace and drops them.
-fn rsplit(of: &str, separator: Option<&str>, most: Option<i64>) -> Value {
+fn rsplit(state: &State, of: &str, separator: Option<&str>, most: Option<i64>) -> Result<Value, Error> {
+    if separator == Some("") {
+        return Err(Error::new(ErrorKind::InvalidOperation, "empty separator"));
+    }
     let most = most.and_then(|most| usize::try_from(most).ok()).unwrap_or(usize::MAX);
     let mut parts: Vec<&str> = Vec::new();
     let mut rest = Some(if separator.is_some() { of } else { of.trim_end() });
@@ -77,10 +84,11 @@ fn rsplit(of: &str, separator: Option<&str>, most: Option<i64>) -> Value {
             Some(separator) => left.rsplit_once(separator),
             None => left.rsplit_once(char::is_whitespace).map(|(before, part)| (before.trim_end(), part)),
         };
+        pay_for(state, size_of::<(&str, Value)>())?;
         parts.push(split.map_or(left, |(_, part)| part));
         rest = split.map(|(before, _)| before);
     }
-    parts.into_iter().rev().map(Value::from).collect()
+    Ok(parts.into_iter().rev().map(Value::from).collect())
 }
 
 /// Python's `find`, `index`, `rfind` and `rindex`. Positions count characters; a negative start or end counts

@@ -1,20 +1,22 @@
 //! Configures minijinja to behave like jinja2 as transformers configures it.
 
+use std::borrow::Cow;
+
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Kwargs, ValueKind};
 use minijinja::{Environment, Error, ErrorKind, Output, State, Value, escape_formatter, filters};
 use time::OffsetDateTime;
 use time::format_description::parse_strftime_owned;
 
-use crate::engine::text::python::{self, json};
+use crate::engine::text::python::{self, FueledText, json};
 use crate::engine::text::tools::KnownTool;
 
 /// The name of the environment's only template.
 pub(super) const NAME: &str = "chat template";
 
-/// What a rendering may cost: an instruction each, and one for every 64 bytes that it makes, so a gigabyte at most. The longest
-/// conversations take a hundredth of it; a loop without end takes a second.
-pub(super) const FUEL: u64 = 16_000_000;
+/// What a rendering may cost: an instruction each, and one for every 64 bytes that it makes, so 256 MB at most. The longest
+/// conversations take a twentieth of it; a loop without end takes a second.
+pub(super) const FUEL: u64 = 4_000_000;
 
 /// What rendering the short conversations may cost with which a template is tried out when it is loaded.
 const TRIAL_FUEL: u64 = 200_000;
@@ -27,10 +29,12 @@ pub(super) fn environment(source: &str) -> Result<Environment<'static>, Error> {
     let mut environment = Environment::new();
     environment.set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build()?);
     environment.set_fuel(Some(TRIAL_FUEL));
+    // An error would take the template's variables along, which belong to the thread that renders.
+    environment.set_debug(false);
     environment.set_formatter(write);
     environment.set_unknown_method_callback(python::method);
     environment.add_filter("tojson", to_json);
-    environment.add_filter("string", |value: &Value| python::text(value).into_owned());
+    environment.add_filter("string", |state: &State, value: &Value| python::text(state, value).map(Cow::into_owned));
     environment.add_filter("join", join);
     environment.add_filter("int", |state: &State, value: &Value, default: Option<Value>, base: Option<u32>, options: Kwargs| {
         filters::int(state, value, default_or(0.into(), default, &options)?, base, options)
@@ -71,7 +75,8 @@ fn without_generation(source: &str) -> String {
 fn write(out: &mut Output, state: &mut State, value: &Value) -> Result<(), Error> {
     match value.kind() {
         ValueKind::Number | ValueKind::Seq | ValueKind::Iterable | ValueKind::Map => {
-            out.write_str(&python::text(value)).map_err(|_| Error::new(ErrorKind::WriteFailure, "the prompt cannot grow"))
+            let text = python::text(state, value)?;
+            out.write_str(&text).map_err(|_| Error::new(ErrorKind::WriteFailure, "the prompt cannot grow"))
         }
         _ => escape_formatter(out, state, value),
     }
@@ -83,11 +88,10 @@ fn is_iterable(value: &Value) -> bool {
 }
 
 /// Jinja2's filter `join`, which writes each item as Python's `str()` does.
-fn join(items: &Value, between: Option<&str>, options: Kwargs) -> Result<String, Error> {
+fn join(state: &State, items: &Value, between: Option<&str>, options: Kwargs) -> Result<String, Error> {
     let attribute: Option<&str> = options.get("attribute")?;
     let items = items.try_iter()?.map(|item| attribute.map_or(Ok(item.clone()), |name| item.get_attr(name)));
-    let items = items.collect::<Result<Vec<Value>, Error>>()?;
-    Ok(items.iter().map(python::text).collect::<Vec<_>>().join(between.unwrap_or_default()))
+    python::joined(state, items, between.unwrap_or_default())
 }
 
 /// The result of the filters `int` and `float` for a text that is not a number: the template's default, or zero.
@@ -95,23 +99,25 @@ fn default_or(zero: Value, default: Option<Value>, options: &Kwargs) -> Result<O
     Ok(default.or(options.get("default")?).or(Some(zero)))
 }
 
-fn raise_exception(message: String) -> Result<Value, Error> {
-    Err(Error::new(ErrorKind::InvalidOperation, message))
+fn raise_exception(state: &State, message: &Value) -> Result<Value, Error> {
+    Err(Error::new(ErrorKind::InvalidOperation, python::text(state, message)?.into_owned()))
 }
 
 /// The current time in UTC, in strftime's notation.
-fn strftime_now(format: String) -> Result<String, Error> {
+fn strftime_now(state: &State, format: &str) -> Result<String, Error> {
+    // What two characters ask for takes up to a hundred bytes, and as many where it is parsed.
+    python::pay_for(state, format.len().saturating_mul(100))?;
     let bad = |error: String| Error::new(ErrorKind::InvalidOperation, format!("strftime_now({format:?}): {error}"));
-    let items = parse_strftime_owned(&format).map_err(|error| bad(error.to_string()))?;
+    let items = parse_strftime_owned(format).map_err(|error| bad(error.to_string()))?;
     OffsetDateTime::now_utc().format(&items).map_err(|error| bad(error.to_string()))
 }
 
 /// The filter `tojson`: Python's `json.dumps` with the arguments that transformers supports.
-fn to_json(value: &Value, ascii: Option<bool>, indent: Option<Value>, options: Kwargs) -> Result<String, Error> {
+fn to_json(state: &State, value: &Value, ascii: Option<bool>, indent: Option<Value>, options: Kwargs) -> Result<String, Error> {
     let mut style = json::Style { ascii: ascii.or(options.get("ensure_ascii")?).unwrap_or(false), ..json::Style::default() };
-    style.sorted = options.get::<Option<bool>>("sort_keys")?.unwrap_or(false);
+    let sorted = options.get::<Option<bool>>("sort_keys")?.unwrap_or(false);
     style.indent = match indent.or(options.get("indent")?) {
-        Some(width) if width.is_integer() => Some(" ".repeat(usize::try_from(width).unwrap_or(0))),
+        Some(width) if width.is_integer() => Some(spaces(state, usize::try_from(width).unwrap_or(0))?),
         Some(text) => text.as_str().map(str::to_owned),
         None => None,
     };
@@ -119,15 +125,26 @@ fn to_json(value: &Value, ascii: Option<bool>, indent: Option<Value>, options: K
         style.between_items = ",".into();
     }
     if let Some(separators) = options.get::<Option<Value>>("separators")?.filter(|value| !value.is_none()) {
-        let separator = |at| separators.get_item_by_index(at).map(|text| python::text(&text).into_owned());
+        let separator = |at| python::text(state, &separators.get_item_by_index(at)?).map(Cow::into_owned);
         (style.between_items, style.after_keys) = (separator(0)?, separator(1)?);
     }
     options.assert_all_used()?;
-    let known = value.downcast_object_ref::<KnownTool>().filter(|_| style == json::Style::default());
+    let known = value.downcast_object_ref::<KnownTool>().filter(|_| !sorted && style == json::Style::default());
     if let Some(json) = known.and_then(KnownTool::json) {
         return Ok(json.to_owned());
     }
-    json::dumps(value, &style).map_err(|error| Error::new(ErrorKind::BadSerialization, format!("tojson: {error}")))
+    let mut out = FueledText::new(state);
+    let dumped = match sorted {
+        true => json::dump(&json::Sorted(value.clone()), &style, &mut out),
+        false => json::dump(value, &style, &mut out),
+    };
+    dumped.map_err(|error| Error::new(ErrorKind::BadSerialization, format!("tojson: {error}")))?;
+    Ok(out.into_string())
+}
+
+fn spaces(state: &State, width: usize) -> Result<String, Error> {
+    python::pay_for(state, width)?;
+    Ok(" ".repeat(width))
 }
 
 #[cfg(test)]

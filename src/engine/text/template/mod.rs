@@ -9,7 +9,7 @@ mod shape;
 use std::path::Path;
 
 use minijinja::value::Serde;
-use minijinja::{Environment, Error, Value, context};
+use minijinja::{Environment, Error, ErrorKind, Value, context};
 use serde_json::{Value as Json, json};
 
 use self::environment::{FUEL, NAME, environment};
@@ -175,7 +175,7 @@ impl ChatTemplate {
 
     /// Renders the template with the variables that transformers passes, after escaping markup in the messages.
     fn fill(&self, messages: Vec<Json>, tools: Option<Value>, reasoning: &Reasoning) -> Result<String, Error> {
-        self.environment.get_template(NAME)?.render(context! {
+        let variables = context! {
             messages => Serde(self.markup.mark(Json::Array(messages))),
             tools => tools,
             documents => (),
@@ -183,8 +183,23 @@ impl ChatTemplate {
             enable_thinking => reasoning.enabled,
             reasoning_effort => reasoning.effort.map_or(Value::UNDEFINED, Value::from),
             ..Value::from(Serde(&self.tokens))
-        })
+        };
+        with_deep_stack(|| self.environment.get_template(NAME)?.render(variables))
     }
+}
+
+/// The stack on which templates are rendered, in bytes. A list that a template puts into itself as often as its fuel allows is
+/// walked level by level, each in the frames of the one around it, and be it only to free it. Memory is taken only as far as that
+/// goes.
+const STACK: usize = 256 * FUEL as usize;
+
+fn with_deep_stack(render: impl FnOnce() -> Result<String, Error> + Send) -> Result<String, Error> {
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().name("template".into()).stack_size(STACK);
+        let rendering = thread.spawn_scoped(scope, render);
+        let rendering = rendering.map_err(|error| Error::new(ErrorKind::InvalidOperation, format!("no thread: {error}")))?;
+        rendering.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
 }
 
 /// The template in `tokenizer_config.json`. Of several, the one named `tool_use`, or else `default`.
@@ -194,7 +209,13 @@ fn configured_template(configured: &Json) -> Option<String> {
 }
 
 fn refused(error: Error) -> EngineError {
-    EngineError::Request(describe(&error))
+    let reason = describe(&error);
+    EngineError::Request(match error.kind() {
+        // A template that means no harm needs so much only for a conversation that no model can read. Claude Code recognises this
+        // wording and compacts the conversation.
+        ErrorKind::OutOfFuel => format!("prompt is too long: the chat template does not come to its end: {reason}"),
+        _ => reason,
+    })
 }
 
 /// The error and its cause, on one line.

@@ -1,3 +1,5 @@
+mod endless;
+
 use super::super::{TokenKind, tiny_model};
 use super::*;
 
@@ -66,26 +68,6 @@ fn demanding_conversation() -> Vec<Json> {
         json!({"role": "user", "content": "eight"}),
         json!({"role": "user", "content": "nine"}),
     ]
-}
-
-#[test]
-fn what_would_never_end_or_fill_the_memory_is_an_error() {
-    let tokenizer = Tokenizer::load(&tiny_model()).unwrap();
-    for endless in [
-        "{% for a in range(100000) %}{% for b in range(100000) %}{% endfor %}{% endfor %}",
-        "{% set ns = namespace(a='x') %}{% for i in range(60) %}{% set ns.a = ns.a ~ ns.a %}{% endfor %}{{ ns.a }}",
-        "{{ 'x' * 1000000000000 }}",
-    ] {
-        // Only where a message says so: templates are tried out when they are loaded.
-        let source = format!("{{% if messages[0].content == 'harm' %}}{endless}{{% endif %}}{{{{ messages[0].content }}}}");
-        let template = ChatTemplate::from_source(source, &tokenizer).unwrap();
-        let render = |text: &str| {
-            let body = serde_json::json!({"model": "m", "max_tokens": 1, "messages": [{"role": "user", "content": text}]});
-            template.render(&serde_json::from_value(body).unwrap())
-        };
-        assert!(render("harm").is_err(), "{endless}");
-        assert_eq!(render(&"long ".repeat(1_000_000)).unwrap().len(), 5_000_000);
-    }
 }
 
 #[test]
