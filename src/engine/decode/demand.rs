@@ -13,7 +13,7 @@ pub(super) enum Applies {
 }
 
 impl Applies {
-    /// The number of schemas or expressions that apply.
+    /// The number of schemas, expressions or limits that apply.
     pub(super) fn count(self, ours: usize, theirs: usize) -> usize {
         match self {
             Self::Both => ours.saturating_add(theirs),
@@ -49,6 +49,8 @@ pub(super) struct Demand {
     pub combinations: usize,
     /// The number that the value must be a multiple of, as [`divisor`] has it.
     pub divisor: usize,
+    /// How many limits there are for the number of properties.
+    pub limits: usize,
     /// Of the named properties.
     pub properties: BTreeMap<String, Rc<Demand>>,
     /// The most that is demanded of any other property, or of an item.
@@ -58,7 +60,7 @@ pub(super) struct Demand {
 impl Default for Demand {
     /// Of a schema that allows anything.
     fn default() -> Self {
-        Self { schemas: 0, expressions: 0, combinations: 1, divisor: 1, properties: BTreeMap::new(), others: None }
+        Self { schemas: 0, expressions: 0, combinations: 1, divisor: 1, limits: 0, properties: BTreeMap::new(), others: None }
     }
 }
 

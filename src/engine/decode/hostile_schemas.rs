@@ -63,6 +63,13 @@ fn many_optional(count: usize) -> Value {
     object(json!(properties), &[])
 }
 
+/// At least one of so many properties.
+fn limited(count: usize) -> Value {
+    let mut schema = many_optional(count);
+    schema["minProperties"] = json!(1);
+    schema
+}
+
 /// Each schema, and what the calls are still held to.
 fn schemas() -> Vec<(&'static str, Value, Value)> {
     let string = || json!({"type": "string"});
@@ -110,6 +117,7 @@ fn schemas() -> Vec<(&'static str, Value, Value)> {
             json!({"type": "object", "patternProperties": {"^((a{1000}){1000}){1000}$": {"type": "integer"}}}),
             json!({"type": "object"}),
         ),
+        ("limits", limited(400), many_optional(400)),
         (
             "many objects",
             object(json!((0..40).map(|at| (at.to_string(), many_optional(1_000))).collect::<Map<_, _>>()), &[]),

@@ -71,6 +71,7 @@ pub(super) fn prepare(mut schema: Value, compiles: Compiles) -> (Value, Vec<Stri
             }
         }
         left_out.extend(remove_large_names(keywords));
+        left_out.extend(remove_limits_of_many(keywords));
         // It only says which draft is meant, and llguidance looks for drafts under some addresses only.
         keywords.remove("$schema");
         if let Some(pattern) = keywords.get("pattern")
@@ -91,6 +92,15 @@ pub(super) fn prepare(mut schema: Value, compiles: Compiles) -> (Value, Vec<Stri
         .or_else(|| loosened(leave_out_contradictions(&schema, compiles)))
         .or_else(|| loosened(open_unusable_parts(&schema, compiles)))
         .unwrap_or((schema, left_out))
+}
+
+/// Removes the limits for the number of properties where these are many, and returns them.
+fn remove_limits_of_many(keywords: &mut Map<String, Value>) -> Vec<String> {
+    if keywords.get("properties").and_then(Value::as_object).is_none_or(|named| named.len() <= schema_cost::MOST_LIMITED) {
+        return vec![];
+    }
+    let limits = ["minProperties", "maxProperties"].into_iter();
+    limits.filter_map(|limit| Some(format!("{limit} {}", keywords.shift_remove(limit)?))).collect()
 }
 
 /// Removes patterns for names of properties that are too large, and returns them. Properties with such names may have any value
@@ -137,7 +147,7 @@ fn enforceable(schema: &Value, compiles: Compiles) -> Option<Value> {
 fn leave_out_expressions(schema: &Value) -> (Value, Vec<String>) {
     let (mut schema, mut removed) = (schema.clone(), Vec::new());
     visit(&mut schema, &mut |keywords| {
-        for keyword in ["pattern", "format", "multipleOf"] {
+        for keyword in ["pattern", "format", "multipleOf", "minProperties", "maxProperties"] {
             removed.extend(keywords.remove(keyword).map(|value| format!("{keyword} {value}")));
         }
     });

@@ -30,6 +30,9 @@ pub(super) const LARGEST_DIVISOR: usize = 10_000;
 /// Most properties of one object: a thousand take a second or two.
 const MOST_PROPERTIES: usize = 1_000;
 
+/// Most properties of an object that limits their number: each of them may be the one that is needed, and 200 took seven seconds.
+pub(super) const MOST_LIMITED: usize = 100;
+
 /// Most properties of all objects, each counted as often as its object has some.
 const MOST_SQUARES: usize = 1_200_000;
 
@@ -53,6 +56,8 @@ pub(super) enum Excess {
     Combinations,
     /// A value must be a multiple of too large a number.
     Divisor,
+    /// An object of many properties limits their number.
+    Limits,
     /// An object has too many properties, or too many objects have many.
     Properties,
     /// An object has too many patterns for the names of its properties.
@@ -71,6 +76,7 @@ impl Excess {
             Self::Expressions => "too many patterns and formats apply to one string",
             Self::Combinations => "the alternatives for one value can be combined in too many ways",
             Self::Divisor => "a value must be a multiple of too large a number",
+            Self::Limits => "an object of many properties limits their number",
             Self::Properties => "an object has too many properties",
             Self::NamePatterns => "an object has too many patterns for the names of its properties",
             Self::References => "references lead to too many others",
@@ -80,7 +86,7 @@ impl Excess {
 
     /// Whether less may be demanded without patterns and the like.
     pub(super) fn is_of_expressions(self) -> bool {
-        matches!(self, Self::Expressions | Self::Combinations | Self::Divisor)
+        matches!(self, Self::Expressions | Self::Combinations | Self::Divisor | Self::Limits)
     }
 }
 
@@ -108,12 +114,14 @@ struct Demands<'a> {
 impl<'a> Demands<'a> {
     fn of(&mut self, schema: &'a Value) -> Demand {
         let (Some(keywords), None) = (schema.as_object(), self.excess) else { return Demand::default() };
-        let expressions = ["pattern", "format"].iter().filter(|keyword| keywords.contains_key(**keyword)).count();
+        let count = |counted: [&str; 2]| counted.iter().filter(|keyword| keywords.contains_key(**keyword)).count();
+        let expressions = count(["pattern", "format"]);
         let mut demand = Demand {
             schemas: 1,
             expressions,
             combinations: 3usize.saturating_pow(expressions as u32),
             divisor: keywords.get("multipleOf").and_then(Value::as_f64).map_or(1, divisor),
+            limits: count(["minProperties", "maxProperties"]),
             properties: self.properties(keywords),
             others: self.others(keywords),
         };
@@ -196,6 +204,7 @@ impl<'a> Demands<'a> {
         ours.expressions = applies.count(ours.expressions, theirs.expressions);
         ours.combinations = applies.combinations(ours.combinations, theirs.combinations);
         ours.divisor = applies.divisor(ours.divisor, theirs.divisor);
+        ours.limits = applies.count(ours.limits, theirs.limits);
         // What one of two schemas says of other properties applies to those that only the other one names.
         let [our_others, their_others] =
             [&ours.others, &theirs.others].map(|others| others.clone().filter(|_| matches!(applies, Applies::Both)));
@@ -236,6 +245,8 @@ impl<'a> Demands<'a> {
             self.found(Excess::Expressions);
         } else if demand.divisor > LARGEST_DIVISOR {
             self.found(Excess::Divisor);
+        } else if demand.limits > 0 && demand.properties.len() > MOST_LIMITED {
+            self.found(Excess::Limits);
         } else if demand.properties.len() > MOST_PROPERTIES || self.squares > MOST_SQUARES {
             self.found(Excess::Properties);
         }
@@ -341,6 +352,8 @@ mod tests {
                 Some(Excess::Properties),
             ),
             (json!({"properties": (0..20).map(|at| (at.to_string(), objects(50))).collect::<Map<_, _>>()}), None),
+            (json!({"allOf": [objects(101), {"minProperties": 1}]}), Some(Excess::Limits)),
+            (json!({"allOf": [objects(100), {"minProperties": 1}]}), None),
             (in_property(json!({"$ref": "#/$defs/gone"})), Some(Excess::UnknownReference)),
             (in_property(json!({"$ref": "#/%24defs/d", "$defs": {}})), Some(Excess::UnknownReference)),
             (
