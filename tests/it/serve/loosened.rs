@@ -61,7 +61,8 @@ fn the_head_of_an_answer_says_which_schemas_were_loosened() {
         let reason = "Edit: its schema: an object has too many properties";
         assert_eq!(loosened(&optional(1_500), stream).as_deref(), Some(reason));
         assert_eq!(loosened(&alternatives(1_000), stream), None);
-        assert_eq!(loosened(&alternatives(2_000), stream).as_deref(), Some(reason));
+        // The prompt of 2,000 would be longer than the model's context.
+        assert_eq!(loosened(&alternatives(1_500), stream).as_deref(), Some(reason));
     }
 }
 
