@@ -30,6 +30,9 @@ pub enum EngineError {
     /// A warm-up was given up: the cache was cleared, or another warm-up was asked for.
     #[error("the cache was cleared, or another warm-up took its place")]
     WarmUpStopped,
+    /// An answer must follow a schema, and cannot go on: its grammar has grown too large.
+    #[error("the answer's grammar: {0}")]
+    Grammar(String),
     /// MLX failed, or the device's thread is gone.
     #[error("engine: {0}")]
     Device(String),

@@ -242,6 +242,11 @@ impl Tool {
     pub fn anthropic_type(&self) -> Option<&str> {
         self.extra.get("type").and_then(Value::as_str).filter(|kind| *kind != "custom")
     }
+
+    /// Whether calls must fit the whole schema.
+    pub fn is_strict(&self) -> bool {
+        self.extra.get("strict") == Some(&Value::Bool(true))
+    }
 }
 
 impl<'de> Deserialize<'de> for Tool {

@@ -200,6 +200,7 @@ impl From<EngineError> for BackendError {
             EngineError::ModelFile { .. }
             | EngineError::CacheFolder { .. }
             | EngineError::WarmUpStopped
+            | EngineError::Grammar(_)
             | EngineError::Device(_) => ErrorKind::Api,
         };
         let retry_after = (kind == ErrorKind::Overloaded).then(|| RETRY_AFTER_S.to_string());

@@ -76,18 +76,19 @@ impl TextSide {
         let mut request = self.asked(request)?;
         let begun = take_begun_answer(&mut request)?;
         let refused = unwanted.child_token();
-        let (text, prompt, loosened) = std::thread::scope(|scope| {
+        let (text, prompt, grammars) = std::thread::scope(|scope| {
             // A prompt that is refused needs no grammars.
             let guard = refused.clone().drop_guard();
-            let compiling = scope.spawn(|| self.decoders.compile(&request, &refused));
+            let compiling = scope.spawn(|| self.decoders.prepare(&request, &refused));
             let text = self.prompt_text(&request, begun)?;
             let prompt = self.encode(&text, unwanted)?;
             guard.disarm();
-            let loosened = compiling.join().map_err(|_| EngineError::Device("the compiler of grammars failed".into()))?;
-            Ok::<_, EngineError>((text, prompt, loosened))
+            let grammars = compiling.join().map_err(|_| EngineError::Device("the compiler of grammars failed".into()))??;
+            Ok::<_, EngineError>((text, prompt, grammars))
         })?;
+        let loosened = grammars.loosened();
         let generation = Generation {
-            decoder: self.decoders.start(&request, ThinkingTags::opened_by(&text))?,
+            decoder: self.decoders.start_prepared(&request, grammars, ThinkingTags::opened_by(&text))?,
             sampler: Sampler::new(Sampling::for_request(&request, &self.defaults)?, &prompt),
             prompt,
             max_tokens: request.max_tokens as usize,
@@ -135,7 +136,7 @@ impl TextSide {
     pub(super) fn count(&self, request: MessagesRequest, unwanted: &CancellationToken) -> Result<usize, EngineError> {
         let mut request = self.asked(request)?;
         let begun = take_begun_answer(&mut request)?;
-        self.decoders.check(&request)?;
+        self.decoders.check(&request, unwanted)?;
         let text = self.prompt_text(&request, begun)?;
         match self.limit.is_suspicious(&text) {
             true => self.limit.count(&text, &self.tokenizer, unwanted),

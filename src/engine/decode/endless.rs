@@ -38,7 +38,8 @@ fn endless_reference(schema: &Value) -> Option<SchemaPath> {
     }
     let finite = finite_references(&references, schema);
     references.retain(|(_, reference)| !finite.contains(reference) && references::target(reference, schema).is_some());
-    let is_inside = |(path, reference): &&(SchemaPath, &str)| path.starts_with(&steps_of(reference));
+    let is_inside =
+        |(path, reference): &&(SchemaPath, &str)| references::steps(reference).is_some_and(|around| path.starts_with(&around));
     let (path, _) = references.iter().find(is_inside).or_else(|| references.iter().max_by_key(|(path, _)| path.len()))?;
     Some(path.clone())
 }
@@ -56,8 +57,9 @@ fn references_from_root(root: &Value) -> Vec<(SchemaPath, &str)> {
         let Some(reference) = keywords.get("$ref").and_then(Value::as_str) else { continue };
         if seen.insert(reference)
             && let Some(target) = references::target(reference, root)
+            && let Some(steps) = references::steps(reference)
         {
-            open.push((steps_of(reference), target));
+            open.push((steps, target));
         }
         found.push((path, reference));
         if found.len() > MOST_REFERENCES {
@@ -67,12 +69,6 @@ fn references_from_root(root: &Value) -> Vec<(SchemaPath, &str)> {
     found.sort();
     found.dedup();
     found
-}
-
-/// The path that a reference such as `#/$defs/node` leads along.
-fn steps_of(reference: &str) -> SchemaPath {
-    let steps = reference.trim_start_matches('#').split('/').skip(1);
-    steps.map(|step| step.replace("~1", "/").replace("~0", "~")).collect()
 }
 
 /// The references whose targets some finite value satisfies: the least set that the rules of [`Finite::is_finite`] make complete.

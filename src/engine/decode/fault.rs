@@ -17,7 +17,7 @@ pub(super) struct Fault {
 /// The innermost part for which `fault` returns a reason when it is tried alone, or else the first reference without a target.
 /// `None` if every part is usable alone, but not the whole.
 pub(super) fn innermost(schema: &Value, fault: &dyn Fn(&Value) -> Option<String>) -> Option<Fault> {
-    at_fault(schema, fault).or_else(|| dangling(schema, schema))
+    at_fault(schema, fault).or_else(|| dangling(schema))
 }
 
 /// The innermost part that is at fault on its own.
@@ -43,13 +43,13 @@ pub(super) fn alone(part: &Value) -> Value {
 }
 
 /// The first reference that cannot be resolved within the schema.
-fn dangling(schema: &Value, root: &Value) -> Option<Fault> {
-    let keywords = schema.as_object()?;
-    let nowhere = |reference: &&Value| reference.as_str().and_then(|text| references::target(text, root)).is_none();
-    if let Some(reference) = keywords.get("$ref").filter(nowhere) {
-        return Some(Fault { path: vec!["$ref".into()], reason: format!("{reference} leads nowhere in this schema") });
-    }
-    parts(keywords).into_iter().find_map(|(step, part)| dangling(part, root).map(|fault| fault.under(step)))
+fn dangling(schema: &Value) -> Option<Fault> {
+    let path = references::dangling(schema)?;
+    let reference = path.iter().try_fold(schema, |part, step| match part {
+        Value::Array(list) => list.get(step.parse::<usize>().ok()?),
+        _ => part.get(step),
+    })?;
+    Some(Fault { reason: format!("{reference} leads nowhere in this schema"), path })
 }
 
 impl Fault {

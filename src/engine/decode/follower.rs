@@ -40,9 +40,39 @@ impl TokenMask {
     }
 }
 
-/// A position in a compiled grammar, advanced token by token. Clones advance independently.
+/// A compiled grammar, at its beginning.
+pub(super) struct Grammar {
+    matcher: Matcher,
+    /// The memory that its automaton takes, in bytes. Does not grow: who follows it has an automaton of its own.
+    bytes: usize,
+}
+
+impl Grammar {
+    /// A grammar whose automaton takes so many bytes.
+    pub(super) fn new(matcher: Matcher, bytes: usize) -> Self {
+        Self { matcher, bytes }
+    }
+
+    /// The memory that the grammar's automaton takes, in bytes.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Begins to follow the grammar. The automaton is copied, since it grows with what is generated, and one that has outgrown its
+    /// limits is of no use to anybody any more.
+    pub(super) fn follow(&self) -> Follower {
+        Follower(self.matcher.deep_clone())
+    }
+
+    /// The keywords of the schema that llguidance ignored.
+    pub(super) fn not_enforced(&mut self) -> Vec<String> {
+        self.matcher.grammar_warnings().into_iter().map(|warning| in_our_words(&warning)).collect()
+    }
+}
+
+/// A position in a compiled grammar, advanced token by token. Clones advance independently, and share an automaton.
 #[derive(Clone)]
-pub(super) struct Follower(pub(super) Matcher);
+pub(super) struct Follower(Matcher);
 
 impl Follower {
     /// The tokens that the grammar allows next.
@@ -50,7 +80,7 @@ impl Follower {
     /// # Errors
     /// The grammar's automaton has outgrown llguidance's limits.
     pub(super) fn mask(&mut self) -> Result<TokenMask, EngineError> {
-        self.0.compute_mask().map(TokenMask).map_err(|error| EngineError::Device(format!("the answer's grammar: {error}")))
+        self.0.compute_mask().map(TokenMask).map_err(|error| EngineError::Grammar(error.to_string()))
     }
 
     /// Advances past this token.
@@ -69,11 +99,6 @@ impl Follower {
         let mut bytes = self.clone().0.compute_ff_bytes();
         bytes.truncate(bytes.iter().position(|byte| *byte == TokTrie::SPECIAL_TOKEN_MARKER).unwrap_or(bytes.len()));
         bytes
-    }
-
-    /// The keywords of the schema that llguidance ignored.
-    pub(super) fn not_enforced(&mut self) -> Vec<String> {
-        self.0.grammar_warnings().into_iter().map(|warning| in_our_words(&warning)).collect()
     }
 
     /// Whether the grammar is at its end: nothing more can follow.

@@ -4,7 +4,6 @@
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use serde_json::{Map, Value, json};
-use tokio_util::sync::CancellationToken;
 
 use super::Piece;
 use super::fuzz::{decoders, generate, with_short_exponents};
@@ -17,6 +16,25 @@ fn object(properties: Value, required: &[&str]) -> Value {
 
 fn patterns(count: usize) -> Vec<Value> {
     (0..count).map(|at| json!({"type": "string", "pattern": format!(".*x{at}.*")})).collect()
+}
+
+/// Patterns behind references that are written in another way than usual.
+fn hidden_patterns(count: usize) -> Value {
+    let definitions: Map<String, Value> =
+        patterns(count).into_iter().enumerate().map(|(at, one)| (format!("p{at}"), one)).collect();
+    let all: Vec<Value> = (0..count).map(|at| json!({"$ref": format!("#/%24defs/p{at}")})).collect();
+    json!({"type": "object", "properties": {"p": {"allOf": all}}, "required": ["p"], "$defs": definitions})
+}
+
+/// Patterns behind references to names.
+fn named_patterns(count: usize) -> Value {
+    let named = |(at, mut one): (usize, Value)| {
+        one[if at % 2 == 0 { "$anchor" } else { "$id" }] = json!(format!("p{at}"));
+        (format!("d{at}"), one)
+    };
+    let definitions: Map<String, Value> = patterns(count).into_iter().enumerate().map(named).collect();
+    let all: Vec<Value> = (0..count).map(|at| json!({"$ref": format!("{}p{at}", if at % 2 == 0 { "#" } else { "" })})).collect();
+    json!({"type": "object", "properties": {"p": {"allOf": all}}, "required": ["p"], "$defs": definitions})
 }
 
 /// Each definition applies the next twice.
@@ -45,6 +63,13 @@ fn many_optional(count: usize) -> Value {
     object(json!(properties), &[])
 }
 
+/// At least one of so many properties.
+fn limited(count: usize) -> Value {
+    let mut schema = many_optional(count);
+    schema["minProperties"] = json!(1);
+    schema
+}
+
 /// Each schema, and what the calls are still held to.
 fn schemas() -> Vec<(&'static str, Value, Value)> {
     let string = || json!({"type": "string"});
@@ -70,6 +95,34 @@ fn schemas() -> Vec<(&'static str, Value, Value)> {
         ("alternatives", alternatives(150), alternatives(150)),
         ("too many alternatives", alternatives(2_000), json!({"type": "object"})),
         ("tagged alternatives", tagged(2_000), tagged(2_000)),
+        ("hidden patterns", hidden_patterns(26), object(json!({"p": string()}), &["p"])),
+        ("named patterns", named_patterns(26), object(json!({"p": string()}), &["p"])),
+        (
+            "combinations",
+            object(json!({"p": {"allOf": vec![json!({"anyOf": patterns(8)}); 5]}}), &["p"]),
+            json!({"type": "object"}),
+        ),
+        (
+            "multiples",
+            object(json!({"p": {"type": "integer", "multipleOf": 4_294_967_291u32}}), &["p"]),
+            object(json!({"p": {"type": "integer"}}), &["p"]),
+        ),
+        (
+            "multiples together",
+            object(json!({"p": {"type": "integer", "allOf": [{"multipleOf": 9_973}, {"multipleOf": 9_967}]}}), &["p"]),
+            object(json!({"p": {"type": "integer"}}), &["p"]),
+        ),
+        (
+            "names",
+            json!({"type": "object", "patternProperties": {"^((a{1000}){1000}){1000}$": {"type": "integer"}}}),
+            json!({"type": "object"}),
+        ),
+        ("limits", limited(400), many_optional(400)),
+        (
+            "many objects",
+            object(json!((0..40).map(|at| (at.to_string(), many_optional(1_000))).collect::<Map<_, _>>()), &[]),
+            json!({"type": "object"}),
+        ),
     ]
 }
 
@@ -85,7 +138,6 @@ fn calls_are_held_to_as_much_of_a_schema_as_is_bounded() {
         let decoders = decoders((format, None));
         for (name, schema, held_to) in schemas() {
             let request = request(&schema);
-            decoders.compile(&request, &CancellationToken::new());
             let validator = jsonschema::validator_for(&held_to).unwrap();
             let mut finished = 0;
             for seed in 0..2 {

@@ -6,16 +6,14 @@ use serde_json::{Map, Value, json};
 
 use super::declared_properties::{allow_only_declared, has_type};
 use super::endless::remove_endless_references;
+use super::number_limits::{self, LARGEST_NUMBER};
 use super::pattern_size::is_too_large;
-use super::schema_cost::{self, Excess};
-use super::schema_parts::Compiles;
+use super::references;
+use super::schema_cost;
+use super::schema_parts::{Compiles, shown};
 use super::string_formats;
 use super::unusable_parts::open_unusable_parts;
 use crate::wire::Tool;
-
-/// 2^53 - 1, the largest whole number that every JSON parser reads exactly. Unbounded numbers get this bound, since a grammar
-/// would otherwise allow hundreds of digits.
-pub(super) const LARGEST_NUMBER: i64 = 9_007_199_254_740_991;
 
 /// Length limits above this are dropped: the automaton needs memory for each character.
 const LONGEST_LIMIT: u64 = 2_000;
@@ -48,18 +46,20 @@ pub(super) fn prepare_arguments(tool: &Tool, compiles: Compiles) -> (Value, Vec<
 /// Any schema made enforceable, and what was left out of it. `compiles` tells whether llguidance accepts a
 /// schema.
 pub(super) fn prepare(mut schema: Value, compiles: Compiles) -> (Value, Vec<String>) {
+    let nowhere = references::resolve(&mut schema);
+    let mut left_out: Vec<String> = nowhere.iter().map(|path| format!("{}, which leads nowhere", shown(path))).collect();
     if is_open(&schema) {
         schema = any_value();
+        define_any_value(&mut schema);
     }
     // Whatever is left out, such a schema does not compile; only trying takes long, or overflows the stack.
-    if schema_cost::excess(&schema).is_some_and(|excess| excess != Excess::Expressions) {
-        return (schema, vec![]);
+    if schema_cost::excess(&schema).is_some_and(|excess| !excess.is_of_expressions()) {
+        return (schema, left_out);
     }
-    let mut left_out = remove_endless_references(&mut schema);
+    left_out.extend(remove_endless_references(&mut schema));
     let mut patterns: HashMap<String, bool> = HashMap::new();
     visit(&mut schema, &mut |keywords| {
-        left_out.extend(remove_unreachable_limits(keywords));
-        bound_numbers(keywords);
+        left_out.extend(number_limits::narrow(keywords));
         string_formats::narrow(keywords);
         for keyword in ["minLength", "maxLength"] {
             let Some(limit) = keywords.get(keyword).and_then(Value::as_u64).filter(|limit| *limit > LONGEST_LIMIT) else {
@@ -70,6 +70,8 @@ pub(super) fn prepare(mut schema: Value, compiles: Compiles) -> (Value, Vec<Stri
                 left_out.push(format!("{keyword} {limit}"));
             }
         }
+        left_out.extend(remove_large_names(keywords));
+        left_out.extend(remove_limits_of_many(keywords));
         // It only says which draft is meant, and llguidance looks for drafts under some addresses only.
         keywords.remove("$schema");
         if let Some(pattern) = keywords.get("pattern")
@@ -90,6 +92,27 @@ pub(super) fn prepare(mut schema: Value, compiles: Compiles) -> (Value, Vec<Stri
         .or_else(|| loosened(leave_out_contradictions(&schema, compiles)))
         .or_else(|| loosened(open_unusable_parts(&schema, compiles)))
         .unwrap_or((schema, left_out))
+}
+
+/// Removes the limits for the number of properties where these are many, and returns them.
+fn remove_limits_of_many(keywords: &mut Map<String, Value>) -> Vec<String> {
+    if keywords.get("properties").and_then(Value::as_object).is_none_or(|named| named.len() <= schema_cost::MOST_LIMITED) {
+        return vec![];
+    }
+    let limits = ["minProperties", "maxProperties"].into_iter();
+    limits.filter_map(|limit| Some(format!("{limit} {}", keywords.shift_remove(limit)?))).collect()
+}
+
+/// Removes patterns for names of properties that are too large, and returns them. Properties with such names may have any value
+/// then.
+fn remove_large_names(keywords: &mut Map<String, Value>) -> Vec<String> {
+    let Some(Value::Object(patterns)) = keywords.get_mut("patternProperties") else { return vec![] };
+    let large: Vec<String> = patterns.keys().filter(|pattern| is_too_large(pattern)).cloned().collect();
+    large.iter().for_each(|pattern| drop(patterns.shift_remove(pattern)));
+    if !large.is_empty() {
+        keywords.insert("additionalProperties".into(), Value::Bool(true));
+    }
+    large.into_iter().map(|pattern| format!("names of the pattern {pattern:?}")).collect()
 }
 
 /// Whether a pattern compiles alone. `known` are those asked before; of too many, the others are taken to compile.
@@ -120,11 +143,11 @@ fn enforceable(schema: &Value, compiles: Compiles) -> Option<Value> {
     compiles(schema).is_ok().then(|| schema.clone())
 }
 
-/// The schema without patterns and formats, and what these were: several for one string can be too many together.
+/// The schema without patterns and the like, and what these were: several for one string can be too many together.
 fn leave_out_expressions(schema: &Value) -> (Value, Vec<String>) {
     let (mut schema, mut removed) = (schema.clone(), Vec::new());
     visit(&mut schema, &mut |keywords| {
-        for keyword in ["pattern", "format"] {
+        for keyword in ["pattern", "format", "multipleOf", "minProperties", "maxProperties"] {
             removed.extend(keywords.remove(keyword).map(|value| format!("{keyword} {value}")));
         }
     });
@@ -215,51 +238,8 @@ pub(super) fn with_options(mut schema: Value) -> Value {
     schema
 }
 
-/// Removes limits of integers that lie beyond 64 bits, which grammars do not have. Returns those that forbid what is within.
-fn remove_unreachable_limits(keywords: &mut Map<String, Value>) -> Vec<String> {
-    if !has_type(keywords, "integer") || has_type(keywords, "number") {
-        return vec![];
-    }
-    let mut forbidding = Vec::new();
-    for (limit, is_lower) in [("minimum", true), ("exclusiveMinimum", true), ("maximum", false), ("exclusiveMaximum", false)] {
-        let Some(number) = keywords.get(limit).and_then(Value::as_f64).filter(|number| number.abs() >= i64::MAX as f64) else {
-            continue;
-        };
-        keywords.shift_remove(limit);
-        if is_lower == (number > 0.0) {
-            forbidding.push(format!("{limit} {number:e}"));
-        }
-    }
-    forbidding
-}
-
-/// Adds [`LARGEST_NUMBER`] as the limit of numbers that have none.
-fn bound_numbers(keywords: &mut Map<String, Value>) {
-    let is_number = has_type(keywords, "number") || has_type(keywords, "integer");
-    if !is_number || keywords.contains_key("enum") || keywords.contains_key("const") {
-        return;
-    }
-    for (limit, exclusive, bound) in
-        [("minimum", "exclusiveMinimum", -LARGEST_NUMBER), ("maximum", "exclusiveMaximum", LARGEST_NUMBER)]
-    {
-        if !keywords.contains_key(limit) && !keywords.get(exclusive).is_some_and(Value::is_number) && leaves_room(keywords, bound)
-        {
-            keywords.insert(limit.into(), json!(bound));
-        }
-    }
-}
-
-/// Whether numbers within both this bound and the schema's own limits exist: a schema may demand larger ones than are exact.
-fn leaves_room(keywords: &Map<String, Value>, bound: i64) -> bool {
-    let limit = |keyword: &str| keywords.get(keyword).and_then(Value::as_f64);
-    let bound = bound as f64;
-    let lower = ["minimum", "exclusiveMinimum"].into_iter().filter_map(limit).all(|least| least < bound || bound < 0.0);
-    let upper = ["maximum", "exclusiveMaximum"].into_iter().filter_map(limit).all(|most| most > bound || bound > 0.0);
-    lower && upper
-}
-
 /// Calls `see` on the schema and on every schema inside it.
-fn visit(schema: &mut Value, see: &mut dyn FnMut(&mut Map<String, Value>)) {
+pub(super) fn visit(schema: &mut Value, see: &mut dyn FnMut(&mut Map<String, Value>)) {
     let Some(keywords) = schema.as_object_mut() else { return };
     see(keywords);
     for (keyword, value) in keywords.iter_mut() {
@@ -301,18 +281,6 @@ mod tests {
     fn prepared(schema: Value) -> (Value, Vec<String>) {
         let tool: Tool = serde_json::from_value(json!({"name": "t", "input_schema": schema})).unwrap();
         prepare_arguments(&tool, &|schema| whether(schema["properties"]["a"]["pattern"] != "(?=x)"))
-    }
-
-    #[test]
-    fn limits_of_integers_beyond_64_bits_are_left_out_and_those_that_forbid_something_are_named() {
-        let prepared = |schema: Value| {
-            let (schema, left_out) = prepare(schema, &|_| Ok(()));
-            ([schema["minimum"].clone(), schema["maximum"].clone()], left_out)
-        };
-        let within = || [json!(-LARGEST_NUMBER), json!(LARGEST_NUMBER)];
-        let beyond = prepared(json!({"type": "integer", "minimum": 1e30, "maximum": 2e30}));
-        assert_eq!(beyond, (within(), vec!["minimum 1e30".to_owned()]));
-        assert_eq!(prepared(json!({"type": "integer", "minimum": -1e30})), (within(), vec![]));
     }
 
     #[test]
@@ -360,20 +328,6 @@ mod tests {
         });
         assert_eq!(schema["properties"]["a"], json!({"type": "string", "minLength": 3}));
         assert_eq!(left_out, ["pattern \"x\""]);
-    }
-
-    #[test]
-    fn numbers_get_bounds_where_they_have_none() {
-        let number = |schema: Value| prepared(json!({"properties": {"n": schema}})).0["properties"]["n"].clone();
-        let all = json!({"type": "number", "minimum": -LARGEST_NUMBER, "maximum": LARGEST_NUMBER});
-        assert_eq!(number(json!({"type": "number"})), all);
-        let half = json!({"type": ["integer", "null"], "exclusiveMinimum": 0, "maximum": LARGEST_NUMBER});
-        assert_eq!(number(json!({"type": ["integer", "null"], "exclusiveMinimum": 0})), half);
-        assert_eq!(number(json!({"type": "integer", "enum": [1]})), json!({"type": "integer", "enum": [1]}));
-        let huge = json!({"type": "number", "minimum": 1e17});
-        assert_eq!(number(huge.clone()), huge);
-        let low = json!({"type": "number", "exclusiveMaximum": -1e17});
-        assert_eq!(number(low.clone()), low);
     }
 
     #[test]

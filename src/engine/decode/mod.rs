@@ -5,20 +5,27 @@
 
 mod answer_decoder;
 mod arguments;
+mod budget;
 mod call_form;
 mod channels;
 mod choices;
+mod compiler;
 mod constraint;
 mod declared_properties;
+mod demand;
 mod endless;
 mod fault;
 mod follower;
 mod formats;
 mod grammar;
+mod grammar_cache;
+mod held_to;
 mod json_schema;
 mod likeliest_first;
+mod limits;
 mod logprob_trail;
 mod logprobs;
+mod number_limits;
 mod parser;
 mod pattern_size;
 mod references;
@@ -40,7 +47,7 @@ mod hostile_schemas;
 #[cfg(test)]
 mod schema_table;
 
-pub use answer_decoder::{AnswerDecoder, AnswerDecoders};
+pub use answer_decoder::{AnswerDecoder, AnswerDecoders, AnswerGrammars};
 pub use choices::TokenChoice;
 pub use follower::TokenMask;
 pub use formats::ToolFormatName;

@@ -10,6 +10,7 @@ use std::rc::Rc;
 
 use serde_json::{Map, Value};
 
+use super::demand::{Applies, Demand, divisor};
 use super::references;
 
 /// Most schemas that may apply to one value.
@@ -19,8 +20,21 @@ const MOST_SCHEMAS: usize = 1_000;
 /// more three times as long.
 const MOST_EXPRESSIONS: usize = 5;
 
+/// Most ways to combine the alternatives for one value, each counted three times for every regular expression in it. Twenty
+/// patterns combined with twenty others take a second.
+const MOST_COMBINATIONS: usize = 3_000;
+
+/// Largest number that a value must be a multiple of, without factors 2 and 5: an automaton has a state for each remainder.
+pub(super) const LARGEST_DIVISOR: usize = 10_000;
+
 /// Most properties of one object: a thousand take a second or two.
 const MOST_PROPERTIES: usize = 1_000;
+
+/// Most properties of an object that limits their number: each of them may be the one that is needed, and 200 took seven seconds.
+pub(super) const MOST_LIMITED: usize = 100;
+
+/// Most properties of all objects, each counted as often as its object has some.
+const MOST_SQUARES: usize = 1_200_000;
 
 /// Most patterns for names of properties in one object: each is compared with each.
 const MOST_NAME_PATTERNS: usize = 32;
@@ -38,12 +52,20 @@ pub(super) enum Excess {
     Schemas,
     /// Too many patterns and formats apply to one string.
     Expressions,
-    /// An object has too many properties.
+    /// The alternatives for one value can be combined in too many ways.
+    Combinations,
+    /// A value must be a multiple of too large a number.
+    Divisor,
+    /// An object of many properties limits their number.
+    Limits,
+    /// An object has too many properties, or too many objects have many.
     Properties,
     /// An object has too many patterns for the names of its properties.
     NamePatterns,
     /// References lead to references, too many times.
     References,
+    /// A reference leads to what cannot be counted.
+    UnknownReference,
 }
 
 impl Excess {
@@ -52,31 +74,27 @@ impl Excess {
         match self {
             Self::Schemas => "too many schemas apply to one value",
             Self::Expressions => "too many patterns and formats apply to one string",
+            Self::Combinations => "the alternatives for one value can be combined in too many ways",
+            Self::Divisor => "a value must be a multiple of too large a number",
+            Self::Limits => "an object of many properties limits their number",
             Self::Properties => "an object has too many properties",
             Self::NamePatterns => "an object has too many patterns for the names of its properties",
             Self::References => "references lead to too many others",
+            Self::UnknownReference => "a reference leads nowhere",
         }
+    }
+
+    /// Whether less may be demanded without patterns and the like.
+    pub(super) fn is_of_expressions(self) -> bool {
+        matches!(self, Self::Expressions | Self::Combinations | Self::Divisor | Self::Limits)
     }
 }
 
 /// Why this schema is too expensive to enforce; `None` if it is not.
 pub(super) fn excess(schema: &Value) -> Option<Excess> {
-    let mut demands = Demands { root: schema, known: HashMap::new(), chain: 0, steps: 0, excess: None };
+    let mut demands = Demands { root: schema, known: HashMap::new(), chain: 0, steps: 0, squares: 0, excess: None };
     demands.of(schema);
     demands.excess
-}
-
-/// What a schema demands of one value, and of the values inside it. Counts saturate.
-#[derive(Clone, Default)]
-struct Demand {
-    /// Number of schemas that apply.
-    schemas: usize,
-    /// Number of regular expressions that apply.
-    expressions: usize,
-    /// Of the named properties.
-    properties: BTreeMap<String, Rc<Demand>>,
-    /// The most that is demanded of any other property, or of an item.
-    others: Option<Rc<Demand>>,
 }
 
 /// Computes demands, those of references once. Stops at the first excess.
@@ -88,27 +106,39 @@ struct Demands<'a> {
     chain: usize,
     /// How many demands have been combined.
     steps: usize,
+    /// The sum of the squares of all objects' numbers of properties.
+    squares: usize,
     excess: Option<Excess>,
 }
 
 impl<'a> Demands<'a> {
     fn of(&mut self, schema: &'a Value) -> Demand {
         let (Some(keywords), None) = (schema.as_object(), self.excess) else { return Demand::default() };
-        let expressions = ["pattern", "format"].iter().filter(|keyword| keywords.contains_key(**keyword)).count();
-        let mut demand = Demand { schemas: 1, expressions, properties: self.properties(keywords), others: self.others(keywords) };
+        let count = |counted: [&str; 2]| counted.iter().filter(|keyword| keywords.contains_key(**keyword)).count();
+        let expressions = count(["pattern", "format"]);
+        let mut demand = Demand {
+            schemas: 1,
+            expressions,
+            combinations: 3usize.saturating_pow(expressions as u32),
+            divisor: keywords.get("multipleOf").and_then(Value::as_f64).map_or(1, divisor),
+            limits: count(["minProperties", "maxProperties"]),
+            properties: self.properties(keywords),
+            others: self.others(keywords),
+        };
         if let Some(reference) = keywords.get("$ref").and_then(Value::as_str) {
             let target = self.of_reference(reference);
-            self.combine(&mut demand, &target, usize::saturating_add);
+            self.combine(&mut demand, &target, Applies::Both);
         }
         for schema in branches(keywords, "allOf") {
             let branch = self.of(schema);
-            self.combine(&mut demand, &branch, usize::saturating_add);
+            self.combine(&mut demand, &branch, Applies::Both);
         }
         for alternatives in ["anyOf", "oneOf"] {
-            // One of them applies: the most that any demands is assumed.
-            let most = self.most(branches(keywords, alternatives));
-            self.combine(&mut demand, &most, usize::saturating_add);
+            if let Some(most) = self.most(branches(keywords, alternatives)) {
+                self.combine(&mut demand, &most, Applies::Both);
+            }
         }
+        self.squares += demand.properties.len().saturating_pow(2);
         self.check(&demand);
         demand
     }
@@ -121,9 +151,13 @@ impl<'a> Demands<'a> {
             self.found(Excess::References);
             return Rc::default();
         }
+        let Some(target) = references::target(reference, self.root) else {
+            self.found(Excess::UnknownReference);
+            return Rc::default();
+        };
         self.chain += 1;
         self.known.insert(reference, None);
-        let demand = Rc::new(references::target(reference, self.root).map(|target| self.of(target)).unwrap_or_default());
+        let demand = Rc::new(self.of(target));
         self.known.insert(reference, Some(demand.clone()));
         self.chain -= 1;
         demand
@@ -142,21 +176,22 @@ impl<'a> Demands<'a> {
         }
         let others = ["additionalProperties", "items"].into_iter().filter_map(|keyword| keywords.get(keyword));
         let all: Vec<&Value> = patterns.into_iter().chain(others).chain(branches(keywords, "prefixItems")).collect();
-        (!all.is_empty()).then(|| Rc::new(self.most(all)))
+        self.most(all).map(Rc::new)
     }
 
-    /// The most that any of these schemas demands.
-    fn most(&mut self, schemas: impl IntoIterator<Item = &'a Value>) -> Demand {
-        let mut most = Demand::default();
+    /// The most that any of these schemas demands; `None` if there are none.
+    fn most(&mut self, schemas: impl IntoIterator<Item = &'a Value>) -> Option<Demand> {
+        let mut schemas = schemas.into_iter();
+        let mut most = self.of(schemas.next()?);
         for schema in schemas {
             let demand = self.of(schema);
-            self.combine(&mut most, &demand, usize::max);
+            self.combine(&mut most, &demand, Applies::Either);
         }
-        most
+        Some(most)
     }
 
-    /// Adds their demand to ours; `count` says how numbers combine.
-    fn combine(&mut self, ours: &mut Demand, theirs: &Demand, count: fn(usize, usize) -> usize) {
+    /// Adds their demand to ours.
+    fn combine(&mut self, ours: &mut Demand, theirs: &Demand, applies: Applies) {
         self.steps += 1 + theirs.properties.len();
         if self.steps > MOST_STEPS {
             self.found(Excess::Schemas);
@@ -164,20 +199,43 @@ impl<'a> Demands<'a> {
         if self.excess.is_some() {
             return;
         }
-        ours.schemas = count(ours.schemas, theirs.schemas);
-        ours.expressions = count(ours.expressions, theirs.expressions);
+        let were = [ours.combinations, theirs.combinations];
+        ours.schemas = applies.count(ours.schemas, theirs.schemas);
+        ours.expressions = applies.count(ours.expressions, theirs.expressions);
+        ours.combinations = applies.combinations(ours.combinations, theirs.combinations);
+        ours.divisor = applies.divisor(ours.divisor, theirs.divisor);
+        ours.limits = applies.count(ours.limits, theirs.limits);
+        // What one of two schemas says of other properties applies to those that only the other one names.
+        let [our_others, their_others] =
+            [&ours.others, &theirs.others].map(|others| others.clone().filter(|_| matches!(applies, Applies::Both)));
+        for (_, ours) in ours.properties.iter_mut().filter(|(name, _)| !theirs.properties.contains_key(*name)) {
+            if let Some(others) = &their_others {
+                self.combine(Rc::make_mut(ours), others, applies);
+            }
+        }
         for (name, theirs) in &theirs.properties {
-            match ours.properties.get_mut(name) {
-                Some(ours) => self.combine(Rc::make_mut(ours), theirs, count),
-                None => drop(ours.properties.insert(name.clone(), theirs.clone())),
+            match (ours.properties.get_mut(name), &our_others) {
+                (Some(ours), _) => self.combine(Rc::make_mut(ours), theirs, applies),
+                (None, others) => {
+                    let mut theirs = theirs.clone();
+                    if let Some(others) = others {
+                        self.combine(Rc::make_mut(&mut theirs), others, applies);
+                    }
+                    ours.properties.insert(name.clone(), theirs);
+                }
             }
         }
         match (&mut ours.others, &theirs.others) {
-            (Some(ours), Some(theirs)) => self.combine(Rc::make_mut(ours), theirs, count),
+            (Some(ours), Some(theirs)) => self.combine(Rc::make_mut(ours), theirs, applies),
             (ours @ None, theirs) => ours.clone_from(theirs),
             (Some(_), None) => {}
         }
         self.check(ours);
+        // Alternatives alone are no more than the schema has.
+        let combined = matches!(applies, Applies::Both) && were.iter().all(|count| *count > 1);
+        if combined && ours.combinations > MOST_COMBINATIONS {
+            self.found(Excess::Combinations);
+        }
     }
 
     fn check(&mut self, demand: &Demand) {
@@ -185,7 +243,11 @@ impl<'a> Demands<'a> {
             self.found(Excess::Schemas);
         } else if demand.expressions > MOST_EXPRESSIONS {
             self.found(Excess::Expressions);
-        } else if demand.properties.len() > MOST_PROPERTIES {
+        } else if demand.divisor > LARGEST_DIVISOR {
+            self.found(Excess::Divisor);
+        } else if demand.limits > 0 && demand.properties.len() > MOST_LIMITED {
+            self.found(Excess::Limits);
+        } else if demand.properties.len() > MOST_PROPERTIES || self.squares > MOST_SQUARES {
             self.found(Excess::Properties);
         }
     }
@@ -230,6 +292,11 @@ mod tests {
         json!({"type": "object", "properties": {"p": first}, "$defs": definitions})
     }
 
+    /// An object of this many properties.
+    fn objects(count: usize) -> Value {
+        json!({"type": "object", "properties": (0..count).map(|at| (at.to_string(), json!({}))).collect::<Map<_, _>>()})
+    }
+
     fn names(count: usize) -> Map<String, Value> {
         (0..count).map(|at| (format!("^x{at}$"), json!({}))).collect()
     }
@@ -251,7 +318,7 @@ mod tests {
             (in_property(json!({"allOf": patterns(5)})), None),
             (in_property(json!({"allOf": patterns(6)})), Some(Excess::Expressions)),
             (json!({"allOf": merged}), Some(Excess::Expressions)),
-            (in_property(json!({"allOf": alternatives})), Some(Excess::Expressions)),
+            (in_property(json!({"allOf": alternatives})), Some(Excess::Combinations)),
             (in_property(json!({"anyOf": patterns(50)})), None),
             (in_property(json!({"type": "array", "items": {"allOf": patterns(9)}})), Some(Excess::Expressions)),
             (doubling(60, json!({"type": "string"})), Some(Excess::Schemas)),
@@ -267,6 +334,32 @@ mod tests {
             ),
             (doubling(3, json!({"type": "string", "pattern": "x"})), Some(Excess::Expressions)),
             (doubling(3, json!({"type": "string"})), None),
+            (in_property(json!({"allOf": [{"anyOf": patterns(16)}, {"anyOf": patterns(16)}]})), None),
+            (in_property(json!({"allOf": vec![json!({"anyOf": patterns(8)}); 5]})), Some(Excess::Combinations)),
+            (
+                in_property(json!({"allOf": vec![json!({"anyOf": vec![json!({"type": "object"}); 9]}); 4]})),
+                Some(Excess::Combinations),
+            ),
+            (in_property(json!({"anyOf": vec![json!({"type": "object"}); 5_000]})), None),
+            (in_property(json!({"multipleOf": 9_999})), None),
+            (
+                json!({"allOf": [in_property(json!({"allOf": patterns(3)})), {"additionalProperties": {"allOf": patterns(3)}}]}),
+                Some(Excess::Expressions),
+            ),
+            (in_property(json!({"allOf": [{"multipleOf": 9_973}, {"multipleOf": 7}]})), Some(Excess::Divisor)),
+            (
+                json!({"properties": (0..40).map(|at| (at.to_string(), objects(1_000))).collect::<Map<_, _>>()}),
+                Some(Excess::Properties),
+            ),
+            (json!({"properties": (0..20).map(|at| (at.to_string(), objects(50))).collect::<Map<_, _>>()}), None),
+            (json!({"allOf": [objects(101), {"minProperties": 1}]}), Some(Excess::Limits)),
+            (json!({"allOf": [objects(100), {"minProperties": 1}]}), None),
+            (in_property(json!({"$ref": "#/$defs/gone"})), Some(Excess::UnknownReference)),
+            (in_property(json!({"$ref": "#/%24defs/d", "$defs": {}})), Some(Excess::UnknownReference)),
+            (
+                json!({"allOf": [{"$ref": "#/%24defs/d"}, {"$ref": "#/$defs/d"}], "$defs": {"d": {"allOf": patterns(4)}}}),
+                Some(Excess::Expressions),
+            ),
         ] {
             let shown: String = schema.to_string().chars().take(300).collect();
             assert_eq!(excess(&schema), expected, "{shown}");

@@ -4,11 +4,14 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
+use super::grammars::{self, AnswerGrammars};
 use super::rules::Rules;
 use super::{AnswerDecoder, Stage};
 use crate::engine::EngineError;
+use crate::engine::decode::budget::Budget;
 use crate::engine::decode::call_form::{Part, Tag};
-use crate::engine::decode::constraint::{Grammars, HeldTo};
+use crate::engine::decode::constraint::{Grammars, Opening};
+use crate::engine::decode::limits::Limits;
 use crate::engine::decode::logprob_trail::LogprobTrail;
 use crate::engine::decode::parser::Parser;
 use crate::engine::decode::separator::Separator;
@@ -16,21 +19,20 @@ use crate::engine::decode::text_flow::TextFlow;
 use crate::engine::decode::thinking::{THINKING_TAGS, Thinking, ThinkingTags};
 use crate::engine::decode::tool_format::ToolFormat;
 use crate::engine::text::{Detokenizer, Tokenizer, call_ids};
-use crate::wire::{MessagesRequest, OutputFormat};
-
-/// Most grammars of a request that are compiled before its answer begins.
-const MOST_COMPILED_AHEAD: usize = 512;
+use crate::wire::MessagesRequest;
 
 /// Creates the decoders for a model's answers. They share the tool format and all compiled grammars.
 pub struct AnswerDecoders {
     parts: Arc<SharedParts>,
+    /// Most kilobytes of grammars that are compiled for one request.
+    kilobytes: usize,
 }
 
 /// The data that all answers of a model share.
 pub(super) struct SharedParts {
     pub(super) tokenizer: Arc<Tokenizer>,
     pub(super) format: Arc<dyn ToolFormat>,
-    pub(super) grammars: Grammars,
+    pub(super) grammars: Arc<Grammars>,
     /// The tokens that end an answer: those that the model's files name, and those of the format. At least one.
     pub(super) ends: Vec<u32>,
     /// Indexed by tag, then by how many of the tag's bytes the text ends with: the tokens that would complete the tag and
@@ -46,35 +48,34 @@ impl AnswerDecoders {
     /// # Errors
     /// llguidance refuses the vocabulary.
     pub fn new(tokenizer: Arc<Tokenizer>, format: Arc<dyn ToolFormat>) -> Result<Self, EngineError> {
+        Self::with_limits(tokenizer, format, Limits::default())
+    }
+
+    /// The same with other limits.
+    pub(super) fn with_limits(
+        tokenizer: Arc<Tokenizer>,
+        format: Arc<dyn ToolFormat>,
+        limits: Limits,
+    ) -> Result<Self, EngineError> {
         let ends = ends(&tokenizer, &*format);
-        let grammars = Grammars::new(tokenizer.clone(), format.clone(), &ends)?;
+        let grammars = Arc::new(Grammars::new(tokenizer.clone(), format.clone(), &ends, &limits)?);
         let of_tag = |tag: &Tag| (0..tag.len()).map(|there| overshooting(&tokenizer, tag, there)).collect();
         let closing = |tags: &'static ThinkingTags| Tag { words: std::slice::from_ref(&tags.close), only_after: None };
         let overshooting_close = THINKING_TAGS.iter().map(closing).map(|tag| of_tag(&tag)).collect();
         let overshooting = format.tags().iter().map(of_tag).collect();
-        Ok(Self { parts: Arc::new(SharedParts { tokenizer, format, grammars, ends, overshooting, overshooting_close }) })
+        let parts = SharedParts { tokenizer, format, grammars, ends, overshooting, overshooting_close };
+        Ok(Self { parts: Arc::new(parts), kilobytes: limits.kilobytes })
     }
 
-    /// Compiles the grammars that the answer to this request may need, so that the device's thread finds them ready. What fails
-    /// is reported by [`Self::start`] or when it is needed. Ends early once the answer is `unwanted`.
+    /// Makes the grammars that the answer to this request may need, so that the device's thread finds them ready. Ends early once
+    /// the answer is `unwanted`.
     ///
-    /// The result: the schemas that the answer is held to only in part, each with what was left out.
-    pub fn compile(&self, request: &MessagesRequest, unwanted: &CancellationToken) -> Vec<String> {
-        let mut loosened = Vec::new();
-        let Ok(rules) = Rules::of(request) else { return loosened };
-        let tags = self.parts.format.tags().len();
-        let calls = rules.tools.iter().flat_map(|tool| (0..tags).map(move |tag| (tool, tag)));
-        for (tool, tag) in calls.take(MOST_COMPILED_AHEAD).take_while(|_| !unwanted.is_cancelled()) {
-            loosened.extend(self.parts.grammars.held_arguments(tag, tool).ok().and_then(|held| held.loosened(&tool.name)));
-        }
-        if !unwanted.is_cancelled()
-            && let Ok(Some(held)) = self.output(request, &rules)
-        {
-            loosened.extend(held.loosened("output format"));
-        }
-        // The same is left out whichever tag opens a call.
-        loosened.dedup();
-        loosened
+    /// # Errors
+    /// `tool_choice` names a tool that cannot be called; the output format's schema is unusable; the schema of a strict tool or
+    /// format cannot be enforced in full; or nobody wants the answer any more.
+    pub fn prepare(&self, request: &MessagesRequest, unwanted: &CancellationToken) -> Result<AnswerGrammars, EngineError> {
+        let budget = Budget::new(unwanted.clone(), self.kilobytes);
+        AnswerGrammars::prepare(self.parts.grammars.clone(), request, &Rules::of(request)?, &budget)
     }
 
     /// What the model's format has before the text of an answer.
@@ -92,40 +93,43 @@ impl AnswerDecoders {
         &self.parts.ends
     }
 
-    /// Checks whether a decoder for the answer to this request can be made.
+    /// Checks whether there are grammars for the answer to this request, without those that may be looser.
     ///
     /// # Errors
-    /// As for [`Self::start`].
-    pub fn check(&self, request: &MessagesRequest) -> Result<(), EngineError> {
-        self.output(request, &Rules::of(request)?).map(drop)
+    /// As for [`Self::prepare`].
+    pub fn check(&self, request: &MessagesRequest, unwanted: &CancellationToken) -> Result<(), EngineError> {
+        let budget = Budget::new(unwanted.clone(), self.kilobytes);
+        grammars::output(&self.parts.grammars, request, &Rules::of(request)?, &budget).map(drop)
     }
 
-    /// What the answer's text is held to, if it is held to anything. Strict tools are checked too.
-    fn output(&self, request: &MessagesRequest, rules: &Rules) -> Result<Option<HeldTo>, EngineError> {
-        let grammars = &self.parts.grammars;
-        for tool in request.after_tool_changes(request.tools.clone()) {
-            // By name: the list may have lost tools on the way here, so an index would mislead.
-            grammars.check_strict(&tool, &format!("tools.{}.input_schema", tool.name))?;
-        }
-        let output = OutputFormat::of(&request.extra).map_err(EngineError::Request)?;
-        let next_call = call_ids::count(request) + 1;
-        output.map(|format| rules.fill(next_call, |fill| grammars.output(&format, fill))).transpose()
-    }
-
-    /// A decoder for the answer to this request. `thinks`: the thinking tags that the prompt has opened at its end.
+    /// Prepares and starts a decoder for the answer to this request.
     ///
     /// # Errors
-    /// `tool_choice` names a tool that cannot be called; the output format's schema is unusable; or the schema of a strict tool
-    /// or format cannot be enforced in full.
+    /// As for [`Self::prepare`].
     pub fn start(&self, request: &MessagesRequest, thinks: Option<&'static ThinkingTags>) -> Result<AnswerDecoder, EngineError> {
+        self.start_prepared(request, self.prepare(request, &CancellationToken::new())?, thinks)
+    }
+
+    /// A decoder for the answer to this request, for which these grammars were prepared. `thinks`: the thinking tags that the
+    /// prompt has opened at its end.
+    ///
+    /// # Errors
+    /// `tool_choice` names a tool that cannot be called.
+    pub fn start_prepared(
+        &self,
+        request: &MessagesRequest,
+        grammars: AnswerGrammars,
+        thinks: Option<&'static ThinkingTags>,
+    ) -> Result<AnswerDecoder, EngineError> {
         let rules = Rules::of(request)?;
         let parts = self.parts.clone();
         let earlier_calls = call_ids::count(request);
-        let output = self.output(request, &rules)?.map(HeldTo::into_follower);
-        let stage = match (rules.must_call, &output) {
-            (true, _) => Stage::Opening(rules.fill(earlier_calls + 1, |fill| parts.grammars.call(fill))?),
-            (false, Some(follower)) if thinks.is_none() => Stage::Start(follower.clone(), String::new()),
-            (false, _) => Stage::Text,
+        let output = grammars.output();
+        let forced = rules.must_call.then(|| rules.fill(earlier_calls + 1, |fill| grammars.opening(Opening::Call, fill)));
+        let stage = match (forced.transpose()?.flatten(), &output) {
+            (Some(call), _) => Stage::Opening(call),
+            (None, Some(follower)) if thinks.is_none() => Stage::Start(follower.clone(), String::new()),
+            (None, _) => Stage::Text,
         };
         let mut markup = parts.grammars.markup();
         let tags = THINKING_TAGS.iter().flat_map(|tags| [tags.open_markup, tags.close]);
@@ -141,6 +145,7 @@ impl AnswerDecoders {
             choices: None,
             generated: 0,
             parts,
+            grammars,
             rules,
             stage,
             output,
@@ -161,6 +166,14 @@ impl AnswerDecoders {
             never_in_text: Vec::new(),
             ..self.start(settings, None)?
         })
+    }
+}
+
+#[cfg(test)]
+impl AnswerDecoders {
+    /// How many grammars were compiled so far.
+    pub(super) fn compilations(&self) -> usize {
+        self.parts.grammars.compilations()
     }
 }
 

@@ -2,15 +2,18 @@
 
 mod decoders;
 mod free_text;
+mod grammars;
 mod rules;
 
 use std::sync::Arc;
 
 pub use self::decoders::AnswerDecoders;
 use self::decoders::SharedParts;
+pub use self::grammars::AnswerGrammars;
 use self::rules::Rules;
 use super::Piece;
 use super::choices::{ChoiceTrail, TokenChoice};
+use super::constraint::Opening;
 use super::follower::{Follower, TokenMask};
 use super::logprob_trail::{LogprobTrail, Placed};
 use super::parser::Parser;
@@ -18,6 +21,7 @@ use super::separator::{Separated, Separator};
 use super::text_flow::TextFlow;
 use crate::engine::EngineError;
 use crate::engine::text::Detokenizer;
+use crate::wire::Tool;
 
 /// Where in the answer the next token falls, with the grammar that constrains it there.
 enum Stage {
@@ -38,6 +42,7 @@ enum Stage {
 /// Decodes one answer. For each token: take [`Self::mask`], sample, then [`Self::weigh`] and [`Self::push`] the sampled token.
 pub struct AnswerDecoder {
     parts: Arc<SharedParts>,
+    grammars: AnswerGrammars,
     rules: Rules,
     detokenizer: Detokenizer,
     thinking: Separator,
@@ -313,13 +318,12 @@ impl AnswerDecoder {
 
     /// Moves to the next stage if the text has reached the end of the current one.
     fn advance(&mut self) -> Result<(), EngineError> {
-        let grammars = &self.parts.grammars;
         let tag = self.parser.tag();
         let last = !self.rules.several;
         match &self.stage {
             Stage::Text if self.parser.in_call() => {
-                let number = self.call_number();
-                self.stage = Stage::Opening(self.rules.fill(number, |fill| grammars.rest_of_call(tag, fill))?);
+                // A format without this grammar has no tag that opens a call.
+                self.stage = self.opening(Opening::RestOfCall(tag))?.map_or(Stage::Text, Stage::Opening);
             }
             Stage::Text if self.thinking.is_over() && self.calls == 0 => {
                 if let Some(follower) = &self.output {
@@ -335,9 +339,9 @@ impl AnswerDecoder {
             Stage::Opening(follower) if follower.is_done() => self.stage = self.arguments()?,
             Stage::AfterCall(follower) if follower.is_done() && self.parser.name().is_some() => self.stage = self.arguments()?,
             Stage::Arguments(follower, _) if follower.is_done() => {
-                let number = self.call_number();
+                let after = self.opening(if last { Opening::AfterLastCall(tag) } else { Opening::AfterCall(tag) })?;
                 self.calls += 1;
-                match self.rules.fill(number, |fill| grammars.after_call(tag, fill, last))? {
+                match after {
                     Some(follower) => self.stage = Stage::AfterCall(follower),
                     None => self.end_call(last)?,
                 }
@@ -353,36 +357,46 @@ impl AnswerDecoder {
         self.earlier_calls + self.calls + 1
     }
 
+    /// The grammar of an opening that comes next.
+    fn opening(&self, opening: Opening) -> Result<Option<Follower>, EngineError> {
+        self.rules.fill(self.call_number(), |fill| self.grammars.opening(opening, fill))
+    }
+
     /// Leaves a call; `last` also finishes the answer.
     fn end_call(&mut self, last: bool) -> Result<(), EngineError> {
-        self.stage = match &self.output {
-            Some(_) => {
-                let number = self.call_number();
-                Stage::Start(self.rules.fill(number, |fill| self.parts.grammars.call_or_end(fill))?, String::new())
-            }
-            None => Stage::Text,
-        };
+        let or_end = if self.output.is_some() { self.opening(Opening::CallOrEnd)? } else { None };
+        self.stage = or_end.map_or(Stage::Text, |follower| Stage::Start(follower, String::new()));
         self.finished |= last;
         Ok(())
     }
 
-    /// The stage for the arguments of the open call, whose name has just become known.
-    fn arguments(&self) -> Result<Stage, EngineError> {
-        let named = self.parser.name().and_then(|name| self.rules.tools.iter().find(|tool| tool.name == name));
-        let tool = named.ok_or_else(|| EngineError::Device("a tool call has no known name".into()))?;
-        Ok(Stage::Arguments(self.parts.grammars.arguments(self.parser.tag(), tool)?, Vec::new()))
+    /// The tool of the open call.
+    fn called(&self) -> Option<&Tool> {
+        let name = self.parser.name()?;
+        self.rules.tools.iter().find(|tool| tool.name == name)
     }
 
-    /// Replaces the grammar of a call's arguments, whose automaton has grown too large, by that of any JSON object. Other
-    /// grammars have no such replacement, and the error is returned.
+    /// The stage for the arguments of the open call, whose name has just become known.
+    fn arguments(&self) -> Result<Stage, EngineError> {
+        let follower = self.called().and_then(|tool| self.grammars.arguments(self.parser.tag(), &tool.name));
+        let follower = follower.ok_or_else(|| EngineError::Device("a tool call has no known name".into()))?;
+        Ok(Stage::Arguments(follower, Vec::new()))
+    }
+
+    /// Replaces the grammar of a call's arguments, whose automaton has grown too large, by that of any JSON object. Where the whole
+    /// schema must be followed there is no such replacement, and the error is returned.
     fn loosen(&mut self, reason: EngineError) -> Result<TokenMask, EngineError> {
-        let Stage::Arguments(follower, tokens) = &mut self.stage else {
-            return Err(reason);
-        };
-        tracing::warn!("the rest of a tool call's arguments can be any JSON: {reason}");
-        *follower = self.parts.grammars.any_arguments(self.parser.tag())?;
-        tokens.iter().try_for_each(|token| follower.push(*token))?;
-        follower.mask()
+        let tag = self.parser.tag();
+        let is_strict = self.called().is_some_and(Tool::is_strict);
+        match &mut self.stage {
+            Stage::Arguments(follower, tokens) if !is_strict => {
+                tracing::warn!("the rest of a tool call's arguments can be any JSON: {reason}");
+                *follower = self.grammars.any_arguments(tag);
+                tokens.iter().try_for_each(|token| follower.push(*token))?;
+                follower.mask()
+            }
+            _ => Err(reason),
+        }
     }
 }
 

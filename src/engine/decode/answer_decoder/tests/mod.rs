@@ -1,5 +1,6 @@
 mod channels;
 mod in_marks;
+mod limits;
 mod logprobs;
 mod output;
 

@@ -11,7 +11,8 @@ use crate::engine::decode::call_form::Part;
 use crate::engine::decode::formats::declared::{beyond_arguments, declared, object, resolve};
 use crate::engine::decode::formats::patterns::anchored;
 use crate::engine::decode::grammar::{Vocabulary, lark_string};
-use crate::engine::decode::json_schema::{LARGEST_NUMBER, with_options};
+use crate::engine::decode::json_schema::with_options;
+use crate::engine::decode::number_limits::LARGEST_NUMBER;
 use crate::engine::decode::string_formats;
 
 /// Keywords that say nothing about which values are valid, or nothing in the place where they are.
