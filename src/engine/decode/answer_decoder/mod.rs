@@ -322,7 +322,6 @@ impl AnswerDecoder {
         let last = !self.rules.several;
         match &self.stage {
             Stage::Text if self.parser.in_call() => {
-                // A format without this grammar has no tag that opens a call.
                 self.stage = self.opening(Opening::RestOfCall(tag))?.map_or(Stage::Text, Stage::Opening);
             }
             Stage::Text if self.thinking.is_over() && self.calls == 0 => {
@@ -357,7 +356,7 @@ impl AnswerDecoder {
         self.earlier_calls + self.calls + 1
     }
 
-    /// The grammar of an opening that comes next.
+    /// The next opening's grammar.
     fn opening(&self, opening: Opening) -> Result<Option<Follower>, EngineError> {
         self.rules.fill(self.call_number(), |fill| self.grammars.opening(opening, fill))
     }
@@ -379,21 +378,18 @@ impl AnswerDecoder {
     /// The stage for the arguments of the open call, whose name has just become known.
     fn arguments(&self) -> Result<Stage, EngineError> {
         let follower = self.called().and_then(|tool| self.grammars.arguments(self.parser.tag(), &tool.name));
-        let follower = follower.ok_or_else(|| EngineError::Device("a tool call has no known name".into()))?;
-        Ok(Stage::Arguments(follower, Vec::new()))
+        let stage = follower.map(|follower| Stage::Arguments(follower, Vec::new()));
+        stage.ok_or_else(|| EngineError::Device("a tool call has no known name".into()))
     }
 
-    /// Replaces the grammar of a call's arguments, whose automaton has grown too large, by that of any JSON object. Where the whole
-    /// schema must be followed there is no such replacement, and the error is returned.
+    /// Replaces the grammar of a call's arguments, which has grown too large, by that of any JSON object, or returns the error.
     fn loosen(&mut self, reason: EngineError) -> Result<TokenMask, EngineError> {
-        let tag = self.parser.tag();
-        let is_strict = self.called().is_some_and(Tool::is_strict);
+        let (tag, is_strict) = (self.parser.tag(), self.called().is_some_and(Tool::is_strict));
         match &mut self.stage {
             Stage::Arguments(follower, tokens) if !is_strict => {
                 tracing::warn!("the rest of a tool call's arguments can be any JSON: {reason}");
                 *follower = self.grammars.any_arguments(tag);
-                tokens.iter().try_for_each(|token| follower.push(*token))?;
-                follower.mask()
+                tokens.iter().try_for_each(|token| follower.push(*token)).and_then(|()| follower.mask())
             }
             _ => Err(reason),
         }
