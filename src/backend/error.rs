@@ -76,6 +76,24 @@ impl BackendError {
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         ErrorBody::new(kind, message).into()
     }
+
+    /// The same without what this redactor takes for a secret, which may know more than the one for what is displayed.
+    pub fn redacted(self, redactor: &Redactor) -> Self {
+        let clean = |text: String| redactor.text(&text).into_owned();
+        match self {
+            Self::Answered { status, mut body, retry_after } => {
+                body.error.kind = clean(body.error.kind);
+                body.error.message = clean(body.error.message);
+                Self::Answered { status, body, retry_after }
+            }
+            Self::Unreachable { address, reason } => Self::Unreachable { address: clean(address), reason: clean(reason) },
+            Self::Unusable { address, reason } => Self::Unusable { address: clean(address), reason: clean(reason) },
+            Self::Protocol { protocol, address, reason } => {
+                Self::Protocol { protocol, address: clean(address), reason: clean(reason) }
+            }
+            Self::BrokenOff => Self::BrokenOff,
+        }
+    }
 }
 
 impl From<ErrorBody> for BackendError {

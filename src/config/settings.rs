@@ -61,7 +61,8 @@ pub struct Settings {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct RedactSettings {
-    /// Regular expressions. What they match is replaced by [redacted] in recordings, logs and scrubbed copies.
+    /// Regular expressions. What they match is replaced by [redacted] in recordings, logs, scrubbed copies, and in the
+    /// snapshots, reports and errors of `anyclaude replay` and `load`.
     pub patterns: Vec<SecretPattern>,
 }
 

@@ -5,11 +5,13 @@
 #[cfg(feature = "mlx")]
 mod engine;
 mod imports;
+mod partial;
 mod wire;
 
 #[cfg(feature = "mlx")]
 pub use engine::{calls, template, tensor_file};
 pub use imports::imports;
+pub use partial::partial;
 pub use wire::{answer, chat, configuration, messages, redaction, snapshot, sse, trace};
 
 /// Cuts bytes into pieces. The first byte says how long they are.
@@ -36,12 +38,13 @@ mod tests {
 
     type Target = fn(&[u8]);
 
-    const TARGETS: [(&str, Target); 9] = [
+    const TARGETS: [(&str, Target); 10] = [
         ("answer", answer),
         ("chat", chat),
         ("configuration", configuration),
         ("imports", imports),
         ("messages", messages),
+        ("partial", partial),
         ("redaction", redaction),
         ("snapshot", snapshot),
         ("sse", sse),
@@ -53,6 +56,25 @@ mod tests {
 
     #[cfg(not(feature = "mlx"))]
     const ENGINE_TARGETS: [(&str, Target); 0] = [];
+
+    /// What `make fuzz` runs, what is compiled for it, and what has a corpus.
+    #[test]
+    fn every_target_is_run() {
+        let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let names_in = |folder: &str| {
+            let names = fs::read_dir(here.join(folder)).unwrap().map(|entry| entry.unwrap().path());
+            let mut names: Vec<String> = names.map(|path| path.file_stem().unwrap().to_string_lossy().into_owned()).collect();
+            names.sort();
+            names
+        };
+        let makefile = fs::read_to_string(here.join("Makefile")).unwrap();
+        let run = makefile.lines().find_map(|line| line.strip_prefix("FUZZ_TARGETS := ")).unwrap();
+        assert_eq!(names_in("fuzz/fuzz_targets").join(" "), run);
+        assert_eq!(names_in("fuzz/corpus").join(" "), run);
+        for (name, _) in TARGETS.into_iter().chain(ENGINE_TARGETS) {
+            assert!(run.split(' ').any(|target| target == name), "{name}");
+        }
+    }
 
     #[test]
     fn what_must_hold_holds_for_the_whole_corpus() {

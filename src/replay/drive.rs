@@ -18,6 +18,7 @@ use crate::wire::{AssembleError, Assembler, ContentBlock, Message, MessagesReque
 pub struct Driver<'a> {
     backend: &'a dyn Backend,
     retries: Retries,
+    redactor: Redactor,
 }
 
 /// How the driver creates the states of the cache.
@@ -56,7 +57,17 @@ impl StateControl<'_> {
 impl<'a> Driver<'a> {
     /// A driver of this backend, which sends a request again up to `retries` times while the backend is busy.
     pub fn new(backend: &'a dyn Backend, retries: u32) -> Self {
-        Self { backend, retries: Retries::new(retries) }
+        Self { backend, retries: Retries::new(retries), redactor: Redactor::default() }
+    }
+
+    /// The same with this redactor: of answers and errors nothing is given that it takes for a secret.
+    pub fn redacting(self, redactor: Redactor) -> Self {
+        Self { redactor, ..self }
+    }
+
+    /// What keeps secrets out of what is given.
+    pub(super) fn redactor(&self) -> &Redactor {
+        &self.redactor
     }
 
     /// How states are created on this backend.
@@ -124,12 +135,12 @@ impl<'a> Driver<'a> {
     /// What comes of a request that nobody times.
     pub(super) async fn outcome(&self, request: MessagesRequest) -> Result<Outcome, Failure> {
         let attempt = async || self.measure_once(request.clone(), Phase::Cached, 1).await;
-        Ok(self.retries.run(attempt).await?.outcome)
+        Ok(self.retried(attempt).await?.outcome)
     }
 
     /// The answer to one request, sent once whatever the cache holds. Its phase means nothing.
     pub(crate) async fn timed(&self, request: MessagesRequest) -> Result<Measurement, Failure> {
-        self.measure_once(request, Phase::Cached, 1).await
+        self.measure_once(request, Phase::Cached, 1).await.map_err(|failure| failure.redacted(&self.redactor))
     }
 
     /// How often requests were sent again since the last measurement.
@@ -147,12 +158,16 @@ impl<'a> Driver<'a> {
             }
             Ok(())
         };
-        self.retries.run(attempt).await
+        self.retried(attempt).await
+    }
+
+    async fn retried<T, F: Future<Output = Result<T, Failure>>>(&self, attempt: impl FnMut() -> F) -> Result<T, Failure> {
+        self.retries.run(attempt).await.map_err(|failure| failure.redacted(&self.redactor))
     }
 
     async fn measure(&self, request: MessagesRequest, phase: Phase, repeat: u32) -> Result<Measurement, Failure> {
         let attempt = async || self.measure_once(request.clone(), phase, repeat).await;
-        let measured = self.retries.run(attempt).await?;
+        let measured = self.retried(attempt).await?;
         Ok(Measurement { retries: self.retries.take(), ..measured })
     }
 
@@ -185,9 +200,9 @@ impl<'a> Driver<'a> {
             prompt_tokens: usage.prompt_tokens(),
             cache_read_tokens: usage.cache_read_input_tokens,
             output_tokens: usage.output_tokens,
-            outcome: Outcome::from(&message).redacted(),
+            outcome: Outcome::from(&message).redacted(&self.redactor),
             last_call: CallEnd::of_last_call(&message),
-            text: text(&message),
+            text: text(&message, &self.redactor),
             retries: 0,
         })
     }
@@ -199,12 +214,12 @@ impl<'a> Driver<'a> {
 }
 
 /// The answer's text, without secrets.
-fn text(message: &Message) -> String {
+fn text(message: &Message, redactor: &Redactor) -> String {
     let texts = message.content.iter().filter_map(|block| match block {
         ContentBlock::Text { text, .. } => Some(text.as_str()),
         _ => None,
     });
-    Redactor::installed().text(&texts.collect::<Vec<_>>().join("\n")).into_owned()
+    redactor.text(&texts.collect::<Vec<_>>().join("\n")).into_owned()
 }
 
 fn new_salt() -> String {

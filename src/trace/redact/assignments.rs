@@ -154,18 +154,21 @@ fn is_user_and_password(text: &[u8]) -> bool {
 impl Assignments {
     fn step(&mut self, at: usize, byte: u8, found: &mut SecretSpans) -> AssignmentPart {
         match self.state {
-            AssignmentPart::Between if self.named.line_ends >= Some(2) && !is_line_end(byte) => self.part_of_form(at, byte),
+            AssignmentPart::Between if self.named.line_ends >= Some(2) && !is_line_end(byte) => {
+                self.part_of_form(at, byte, found)
+            }
             AssignmentPart::Between if is_name_byte(byte) => self.begin_name(byte),
             AssignmentPart::Between => AssignmentPart::Between,
             AssignmentPart::Name if is_name_byte(byte) => {
                 if self.name.text.len() == 2 * MAX_NAME {
+                    found.again(MAX_NAME);
                     self.name.text.drain(..MAX_NAME);
                 }
                 self.name.text.push(byte);
                 AssignmentPart::Name
             }
-            AssignmentPart::Name | AssignmentPart::AfterName => self.after_name(at, byte),
-            AssignmentPart::BeforeValue => self.before_value(at, byte),
+            AssignmentPart::Name | AssignmentPart::AfterName => self.after_name(at, byte, found),
+            AssignmentPart::BeforeValue => self.before_value(at, byte, found),
             AssignmentPart::Value if self.value.quote.is_some() => self.in_quotes(at, byte, found),
             AssignmentPart::Value => self.in_bare(at, byte, found),
             AssignmentPart::Secret => self.in_secret(at, byte, found),
@@ -182,17 +185,18 @@ impl Assignments {
     }
 
     /// The value of a form's part: everything in its lines.
-    fn part_of_form(&mut self, at: usize, byte: u8) -> AssignmentPart {
+    fn part_of_form(&mut self, at: usize, byte: u8, found: &mut SecretSpans) -> AssignmentPart {
         self.named.line_ends = None;
         let Some(evidence) = self.named.take(at) else { return AssignmentPart::Between };
         self.value.text.clear();
         let text = std::mem::take(&mut self.value.text);
         self.value = AssignedValue { text, evidence, form: ValueForm::Literal, kind: Continuation::Line, ..Default::default() };
-        self.add(at, byte)
+        self.add(at, byte, found)
     }
 
-    fn after_name(&mut self, at: usize, byte: u8) -> AssignmentPart {
+    fn after_name(&mut self, at: usize, byte: u8, found: &mut SecretSpans) -> AssignmentPart {
         if self.named.is_next && self.state == AssignmentPart::Name {
+            found.again(self.name.text.len());
             self.named.note(&self.name.text, at);
         }
         if self.name.text.eq_ignore_ascii_case(b"form-data") {
@@ -200,9 +204,9 @@ impl Assignments {
         }
         let is_flag = self.name.text.starts_with(b"--") || self.name.text == b"-u";
         match byte {
-            b'=' | b':' => self.separate(at, byte),
-            b'>' if self.name.before == b'<' => self.separate(at, byte),
-            b' ' if self.state == AssignmentPart::Name && is_flag => self.separate(at, byte),
+            b'=' | b':' => self.separate(at, byte, found),
+            b'>' if self.name.before == b'<' => self.separate(at, byte, found),
+            b' ' if self.state == AssignmentPart::Name && is_flag => self.separate(at, byte, found),
             b' ' | b'\t' | b'\\' | b']' => AssignmentPart::AfterName,
             _ if is_quote(byte) && byte == self.name.before => {
                 self.name.quote = Some(Quote { byte, backslashes: self.backslashes });
@@ -214,8 +218,9 @@ impl Assignments {
     }
 
     /// After a name, at what separates it from its value.
-    fn separate(&mut self, at: usize, separator: u8) -> AssignmentPart {
+    fn separate(&mut self, at: usize, separator: u8, found: &mut SecretSpans) -> AssignmentPart {
         let name = &self.name.text[self.name.text.len().saturating_sub(MAX_NAME)..];
+        found.again(name.len());
         // Names have no other than ASCII bytes.
         let text = std::str::from_utf8(name).unwrap_or_default();
         let lower = text.to_ascii_lowercase();
@@ -253,7 +258,7 @@ impl Assignments {
         AssignmentPart::BeforeValue
     }
 
-    fn before_value(&mut self, at: usize, byte: u8) -> AssignmentPart {
+    fn before_value(&mut self, at: usize, byte: u8, found: &mut SecretSpans) -> AssignmentPart {
         match byte {
             // A path in Rust.
             b':' if self.before == b':' => AssignmentPart::Between,
@@ -284,7 +289,7 @@ impl Assignments {
                 self.value.start = None;
                 self.value.quote = None;
                 self.value.text.clear();
-                self.add(at, byte)
+                self.add(at, byte, found)
             }
         }
     }
@@ -315,18 +320,19 @@ impl Assignments {
         if byte == b'\n' {
             return self.judge(at, false, found);
         }
-        self.add(at, byte)
+        self.add(at, byte, found)
     }
 
     fn in_bare(&mut self, at: usize, byte: u8, found: &mut SecretSpans) -> AssignmentPart {
         if !self.ends_value(byte) {
-            return self.add(at, byte);
+            return self.add(at, byte, found);
         }
         let text = &self.value.text;
         // The letter before a string, as in `b"…"`.
         if is_quote(byte) && text.len() <= 2 && text.iter().all(u8::is_ascii_alphabetic) {
             return self.open_quote(byte);
         }
+        found.again(text.len());
         let is_scheme = text.iter().all(|byte| byte.is_ascii_alphabetic() || *byte == b'-');
         if byte == b' ' && self.value.kind == Continuation::Scheme && is_scheme {
             self.value.text.clear();
@@ -358,12 +364,15 @@ impl Assignments {
     }
 
     /// Adds a byte to the value.
-    fn add(&mut self, at: usize, byte: u8) -> AssignmentPart {
+    fn add(&mut self, at: usize, byte: u8, found: &mut SecretSpans) -> AssignmentPart {
         self.value.start.get_or_insert(at);
         if byte == b':' {
             self.value.behind_colon.get_or_insert(at + 1);
         }
         self.value.text.push(byte);
+        if self.value.text.len() == MAX_VALUE {
+            found.again(MAX_VALUE);
+        }
         match self.value.text.len() {
             MAX_VALUE if self.value.form != ValueForm::Number && self.is_secret() => AssignmentPart::Secret,
             MAX_VALUE => AssignmentPart::Between,
@@ -388,6 +397,7 @@ impl Assignments {
 
     /// The value ends here. `ends_line`: so does its line.
     fn judge(&mut self, end: usize, ends_line: bool, found: &mut SecretSpans) -> AssignmentPart {
+        found.again(self.value.text.len());
         if self.named.is_next {
             self.named.note(&self.value.text, end);
         }

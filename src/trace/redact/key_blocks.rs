@@ -67,6 +67,7 @@ impl KeyBlocks {
             BlockPart::Label(mut label) => {
                 label.push(byte);
                 if label.ends_with(b"-----") {
+                    found.again(label.len());
                     if label[..label.len() - DASHES].windows(11).any(|part| part == b"PRIVATE KEY") {
                         BlockPart::Body
                     } else {

@@ -33,7 +33,7 @@ pub(super) struct SecretSpan {
 #[derive(Debug, Default)]
 pub(super) struct SecretSpans {
     spans: Vec<SecretSpan>,
-    /// Spans looked at.
+    /// The work so far beyond one look at each byte, of all detectors.
     #[cfg(test)]
     pub steps: usize,
 }
@@ -47,12 +47,20 @@ impl SecretSpans {
         self.spans.push(SecretSpan { range, quote: Some(quote) });
     }
 
-    /// The secrets in order and with gaps between them. Those that end at or before `from` are forgotten.
-    pub(crate) fn merged(&mut self, from: usize) -> &[SecretSpan] {
+    /// Notes that bytes, candidates or spans are looked at that were looked at before: tests count how that grows with the text.
+    #[inline(always)]
+    pub(crate) fn again(&mut self, count: usize) {
         #[cfg(test)]
         {
-            self.steps += self.spans.len();
+            self.steps += count;
         }
+        #[cfg(not(test))]
+        let _ = count;
+    }
+
+    /// The secrets in order and with gaps between them. Those that end at or before `from` are forgotten.
+    pub(crate) fn merged(&mut self, from: usize) -> &[SecretSpan] {
+        self.again(self.spans.len());
         self.spans.retain(|span| span.range.end > from && !span.range.is_empty());
         self.spans.sort_by_key(|span| (span.range.start, span.range.end));
         self.spans.dedup_by(|next, kept| {

@@ -42,6 +42,7 @@ impl UrlPasswords {
             (UrlPart::Start | UrlPart::User { .. }, b':') => UrlPart::AfterUser,
             (UrlPart::Start, _) if !ends && byte != b'@' => UrlPart::User { start: at, text: vec![byte] },
             (UrlPart::User { start, text }, b'@') => {
+                found.again(text.len());
                 if is_chance(&text) {
                     found.push(start..at);
                 }
@@ -53,6 +54,7 @@ impl UrlPasswords {
             }
             (UrlPart::AfterUser, _) if !ends && byte != b'@' => UrlPart::Password { start: at, text: vec![byte] },
             (UrlPart::Password { start, text }, b'@') => {
+                found.again(text.len());
                 if !is_placeholder(&text) {
                     found.push(start..at);
                 }

@@ -101,6 +101,7 @@ pub(super) struct PatternWindow {
 
 impl PatternWindow {
     fn search(&self, found: &mut SecretSpans) {
+        found.again(self.bytes.len() * self.patterns.0.len());
         let in_character = |at: &usize| self.bytes.get(*at).is_some_and(|byte| byte & 0xc0 == 0x80);
         for hit in self.patterns.0.iter().flat_map(|regex| regex.find_iter(&self.bytes)) {
             // A pattern may be about bytes; what is replaced is whole characters.

@@ -5,7 +5,7 @@
 use std::fs;
 use std::process::Command;
 
-use super::line::Line;
+use super::line::{LeftOut, Line};
 use super::run::{Run, harming, seen, stream, together};
 use super::scale::Scale;
 use crate::support::recorder::Recorder;
@@ -17,8 +17,9 @@ const SMALL_DISK: &str = "mkdir traces && mount -t tmpfs -o size=512k tmpfs trac
 /// As many files and sockets as a recorder of eight exchanges needs.
 const FEW_DESCRIPTORS: &str = "ulimit -n 64 && exec \"$@\"";
 
-/// Why a case with a mount may be left out.
-const NO_MOUNTS: &str = "it needs leave to mount: run as root on Linux";
+/// Why a case with a mount is left out. Other systems have no mounts of a process's own.
+const NO_MOUNTS: LeftOut =
+    if cfg!(target_os = "linux") { LeftOut::Lacks("leave to mount: root, or user namespaces") } else { LeftOut::BySystem };
 
 pub(super) fn all(scale: &Scale) -> Vec<Line> {
     vec![full(scale), read_only(scale), deleted(scale), few_descriptors(scale)]

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::line::Line;
 use super::run::seen;
+use super::scale::Scale;
 use crate::support::MODEL;
 use crate::support::serving::Serving;
 use crate::support::upstream::{Client, Message};
@@ -15,9 +16,9 @@ use crate::support::upstream::{Client, Message};
 /// How many patterns one string must match.
 const PATTERNS: std::ops::RangeInclusive<usize> = 17..=26;
 
-/// The line, and the longest time between two tokens of another client, with harmless schemas and with hostile ones. How long that
-/// is depends on the machine, so nobody judges it here.
-pub(super) fn beside_a_stream() -> Line {
+/// The longest time between two tokens of another client, with harmless schemas and with hostile ones. How long that is depends on
+/// the machine; how much longer it is with hostile ones must not.
+pub(super) fn beside_a_stream(scale: &Scale) -> Line {
     let mut line = Line::new("serve: hostile schemas beside a stream");
     let server = Serving::start(MODEL, &[]);
     let harmless = longest_gap(&server.url, |count| drop(force(&server.url, count, "x")));
@@ -27,6 +28,9 @@ pub(super) fn beside_a_stream() -> Line {
         "{}: longest gap between two tokens {harmless:.0?} with harmless schemas, {hostile:.0?} with hostile ones",
         line.case
     );
+    if scale.most_delay.is_some_and(|most| hostile > harmless + most) {
+        line.fault(format!("a token of another client came {:.0?} later than with harmless schemas", hostile - harmless));
+    }
     for answer in answers {
         line.requests += 1;
         let loosened = answer.header("x-anyclaude-loosened").map_or("", |_| ", loosened");

@@ -29,6 +29,15 @@ impl Tally {
     }
 }
 
+/// Why a case is not run.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum LeftOut {
+    /// The system has nothing of the kind.
+    BySystem,
+    /// The machine lacks this, and could have it.
+    Lacks(&'static str),
+}
+
 /// What came of one case.
 #[derive(Debug)]
 pub(super) struct Line {
@@ -40,20 +49,33 @@ pub(super) struct Line {
     pub trace: Tally,
     /// Whether the request after all these worked.
     pub next: bool,
+    /// How often a program was killed.
+    pub kills: usize,
+    /// Exchanges without the trace that they must have.
+    pub lost: usize,
     /// Why the case was not run, if it was not.
-    left_out: Option<&'static str>,
+    left_out: Option<LeftOut>,
     wrong: Vec<String>,
 }
 
 impl Line {
     pub(super) fn new(case: &str) -> Self {
         let (client, trace) = Default::default();
-        Self { case: case.into(), requests: 0, client, trace, next: false, left_out: None, wrong: Vec::new() }
+        let (requests, kills, lost) = Default::default();
+        Self { case: case.into(), requests, client, trace, next: false, kills, lost, left_out: None, wrong: Vec::new() }
     }
 
     /// A case that cannot be run here.
-    pub(super) fn left_out(case: &str, reason: &'static str) -> Self {
-        Self { left_out: Some(reason), next: true, ..Self::new(case) }
+    pub(super) fn left_out(case: &str, why: LeftOut) -> Self {
+        Self { left_out: Some(why), next: true, ..Self::new(case) }
+    }
+
+    /// The same where every case must be run that the system has: to leave one out is wrong there.
+    pub(super) fn demanded(mut self) -> Self {
+        if let Some(LeftOut::Lacks(what)) = self.left_out {
+            self.fault(format!("left out: it needs {what}"));
+        }
+        self
     }
 
     /// Notes something that is not right.
@@ -69,6 +91,9 @@ impl Line {
         for (who, seen, expected) in
             [("clients", self.client.clone(), tally(client)), ("traces", self.trace.clone(), tally(trace))]
         {
+            if who == "traces" {
+                self.lost += expected.count("complete").saturating_sub(seen.count("complete"));
+            }
             if seen != expected {
                 self.fault(format!("{who}: {}, not {}", seen.shown(), expected.shown()));
             }
@@ -93,8 +118,13 @@ impl Line {
     }
 
     fn cells(&self) -> [String; 5] {
-        if let Some(reason) = self.left_out {
-            return [self.case.clone(), "-".into(), format!("left out: {reason}"), String::new(), String::new()];
+        let left_out = match self.left_out {
+            None => None,
+            Some(LeftOut::BySystem) => Some("left out: this system has nothing of the kind".to_owned()),
+            Some(LeftOut::Lacks(what)) => Some(format!("left out: it needs {what}")),
+        };
+        if let Some(left_out) = left_out {
+            return [self.case.clone(), "-".into(), left_out, String::new(), String::new()];
         }
         let verdict = match (self.next, self.wrong.is_empty()) {
             (true, true) => "works",
@@ -105,14 +135,22 @@ impl Line {
     }
 }
 
-/// The lines as a table for people.
+/// The lines as a table for people, with their totals as its last line.
 pub(super) fn table(lines: &[Line]) -> String {
     let mut builder = Builder::default();
     builder.push_record(["case", "requests", "the clients saw", "the traces say", "next request"]);
     lines.iter().for_each(|line| builder.push_record(line.cells()));
-    let requests: usize = lines.iter().map(|line| line.requests).sum();
-    let wrong: usize = lines.iter().map(|line| line.wrong().len()).sum();
-    format!("{}\n{requests} requests, {wrong} wrong", builder.build().with(Style::blank()))
+    format!("{}\n{}", builder.build().with(Style::blank()), totals(lines))
+}
+
+/// What the README's table has of a run.
+fn totals(lines: &[Line]) -> String {
+    let sum = |count: fn(&Line) -> usize| lines.iter().map(count).sum::<usize>();
+    let left_out = sum(|line| usize::from(line.left_out.is_some()));
+    // A case without kills is one fault.
+    let faults = sum(|line| if line.left_out.is_some() { 0 } else { line.kills.max(1) });
+    let (requests, lost, wrong) = (sum(|line| line.requests), sum(|line| line.lost), sum(|line| line.wrong().len()));
+    format!("total: {} lines, {requests} requests, {faults} faults, {left_out} left out, {lost} lost, {wrong} wrong", lines.len())
 }
 
 #[test]
@@ -129,4 +167,24 @@ fn a_line_with_other_values_than_the_right_ones_is_wrong() {
     case: traces: complete, which must not be
     ");
     assert_eq!(Line { next: false, ..Line::new("other") }.wrong(), ["other: the next request did not work"]);
+}
+
+#[test]
+fn totals_are_the_last_line() {
+    let case = |complete| {
+        let mut line = Line { next: true, requests: 3, ..Line::new("case") };
+        (0..complete).for_each(|_| line.trace.add("complete"));
+        line.expect(&[], &[("complete", 3)])
+    };
+    let lines = [
+        case(3),
+        case(1),
+        Line { next: true, kills: 8, requests: 4, ..Line::new("kills") },
+        Line::left_out("mounts", LeftOut::Lacks("leave to mount")),
+    ];
+    let table = table(&lines);
+    insta::assert_snapshot!(table.lines().last().unwrap(), @"total: 4 lines, 10 requests, 10 faults, 1 left out, 2 lost, 1 wrong");
+    let [.., mounts] = lines;
+    assert_eq!(mounts.demanded().wrong(), ["mounts: left out: it needs leave to mount"]);
+    assert_eq!(Line::left_out("mounts", LeftOut::BySystem).demanded().wrong(), Vec::<String>::new());
 }

@@ -32,13 +32,17 @@ fn cases(scale: &Scale) -> Vec<Line> {
     #[cfg(feature = "mlx")]
     lines.extend(server::all());
     #[cfg(feature = "mlx")]
-    lines.push(hostile_schemas::beside_a_stream());
+    lines.push(hostile_schemas::beside_a_stream(scale));
     lines
 }
 
-/// Prints the table, and fails where a line is wrong.
-fn judge(scale: &Scale, lines: &[Line]) {
-    println!("seed {}\n{}", scale.seed, table(lines));
+/// Prints the table, and fails where a line is wrong. Where CI runs this, no case may be left out that the system has.
+fn judge(scale: &Scale, lines: Vec<Line>) {
+    let lines: Vec<Line> = match std::env::var_os("CI") {
+        Some(_) => lines.into_iter().map(Line::demanded).collect(),
+        None => lines,
+    };
+    println!("seed {}\n{}", scale.seed, table(&lines));
     let wrong: Vec<String> = lines.iter().flat_map(Line::wrong).collect();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
@@ -46,13 +50,13 @@ fn judge(scale: &Scale, lines: &[Line]) {
 #[test]
 fn whatever_happens_clients_and_traces_have_what_is_right_and_the_next_request_works() {
     let scale = Scale::short();
-    judge(&scale, &cases(&scale));
+    judge(&scale, cases(&scale));
 }
 
 #[test]
 fn after_a_kill_everything_whose_end_a_client_saw_is_a_whole_trace() {
     let scale = Scale::short();
-    judge(&scale, &kills::all(&scale));
+    judge(&scale, kills::all(&scale));
 }
 
 #[test]
@@ -61,5 +65,5 @@ fn in_full() {
     let scale = Scale::from_environment();
     let mut lines = cases(&scale);
     lines.extend(kills::all(&scale));
-    judge(&scale, &lines);
+    judge(&scale, lines);
 }

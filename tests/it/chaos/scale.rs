@@ -1,5 +1,7 @@
 //! How much is done.
 
+use std::time::Duration;
+
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
@@ -17,13 +19,16 @@ pub(super) struct Scale {
     pub kills: usize,
     /// The long answer of one case, in MB.
     pub megabytes: usize,
+    /// How much later another client's token may come while grammars of hostile schemas are compiled; `None` where other tests
+    /// use the machine at the same time, which says nothing about times.
+    pub most_delay: Option<Duration>,
     pub seed: u64,
 }
 
 impl Scale {
     /// What every test run does, with the same seed each time.
     pub(super) fn short() -> Self {
-        Self { requests: 150, kills: 10, megabytes: 4, seed: 1 }
+        Self { requests: 150, kills: 10, megabytes: 20, most_delay: None, seed: 1 }
     }
 
     /// What `make chaos` does: the environment says how much, and names the seed if it is not to be a new one.
@@ -33,6 +38,7 @@ impl Scale {
             requests: number("REQUESTS").map_or(LONG, |requests: u64| requests as usize),
             kills: number("KILLS").map_or(KILLS, |kills: u64| kills as usize),
             megabytes: 100,
+            most_delay: Some(Duration::from_millis(100)),
             seed: number("SEED").unwrap_or_else(|| u64::from(rand::random::<u32>())),
         }
     }

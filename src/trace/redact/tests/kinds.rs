@@ -66,7 +66,7 @@ pub(crate) fn kinds() -> Vec<Kind> {
         ("Slack app", "xapp-1-", chance(80)),
         ("Slack client", "xoxc-", chance(60)),
         ("Slack webhook", "https://hooks.slack.com/services/", format!("T{}/B{}/{}", capitals(8), capitals(8), chance(24))),
-        ("Discord webhook", "https://discord.com/api/webhooks/", format!("123456789012345678/{}", chance(68))),
+        ("Discord webhook", "https://discord.com/api/webhooks/", format!("908172635445362718/{}", chance(68))),
         ("Stripe", "sk_live_", chance(24)),
         ("Stripe, restricted", "rk_live_", chance(24)),
         ("SendGrid", "SG.", format!("{}.{}", chance(22), chance(43))),

@@ -6,6 +6,7 @@ mod kinds;
 mod places;
 mod shapes;
 mod work;
+mod worst_cases;
 
 use serde_json::json;
 
