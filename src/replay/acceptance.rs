@@ -15,7 +15,7 @@ pub struct Acceptance {
 impl Acceptance {
     /// By the trace's snapshot, if it has one: its own rules come after those of the settings.
     pub fn new(snapshot: Option<&Snapshot>, settings: &Matching) -> Self {
-        Self::redacted(snapshot, settings, &Redactor::default())
+        Self::redacted(snapshot, settings, &Redactor::installed())
     }
 
     /// The same without what this redactor takes for a secret: snapshots of earlier versions may hold what is one today.

@@ -36,9 +36,12 @@ fn cases(scale: &Scale) -> Vec<Line> {
     lines
 }
 
-/// Prints the table, and fails where a line is wrong. Where CI runs this, no case may be left out that the system has.
+/// Where this variable is set, no case may be left out that the system could have.
+const DEMANDS_ALL: &str = "ANYCLAUDE_CHAOS_DEMANDS_ALL";
+
+/// Prints the table, and fails where a line is wrong.
 fn judge(scale: &Scale, lines: Vec<Line>) {
-    let lines: Vec<Line> = match std::env::var_os("CI") {
+    let lines: Vec<Line> = match std::env::var_os(DEMANDS_ALL) {
         Some(_) => lines.into_iter().map(Line::demanded).collect(),
         None => lines,
     };
