@@ -23,6 +23,9 @@ const LONG: usize = 2048;
 
 type Key = [u8; 32];
 
+/// A text's key and its tokens.
+type Record = (Key, Arc<[u32]>);
+
 /// The cached tokens of long texts, in memory and in the file.
 pub struct KeptTokens {
     /// The hash state after the tokenizer's file, to which a text is added for its key.
@@ -145,7 +148,7 @@ fn record(key: &[u8], tokens: &[u32]) -> Vec<u8> {
 }
 
 /// All intact records up to the first damaged or incomplete one, and their total length in bytes.
-fn records(bytes: &[u8]) -> (Vec<(Key, Arc<[u32]>)>, usize) {
+fn records(bytes: &[u8]) -> (Vec<Record>, usize) {
     let (mut records, mut whole) = (Vec::new(), 0);
     while let Some((key, tokens, length)) = first_record(&bytes[whole..]) {
         records.push((key, tokens));

@@ -21,6 +21,7 @@ pub(super) struct Scale {
     pub megabytes: usize,
     /// How much later another client's token may come while grammars of hostile schemas are compiled; `None` where other tests
     /// use the machine at the same time, which says nothing about times.
+    #[cfg_attr(not(feature = "mlx"), expect(dead_code, reason = "there is no server of grammars then"))]
     pub most_delay: Option<Duration>,
     pub seed: u64,
 }
