@@ -9,7 +9,7 @@ use crate::wire::{ErrorBody, ErrorKind};
 #[derive(Debug, thiserror::Error)]
 pub enum BackendError {
     /// The backend answered with an error of its own.
-    #[error("{}: {}", .body.error.kind, redacted(&.body.error.message))]
+    #[error("{}: {}", redacted(&.body.error.kind), redacted(&.body.error.message))]
     Answered {
         /// The HTTP status.
         status: u16,
@@ -75,24 +75,6 @@ impl BackendError {
     /// An error in Anthropic's terms, with the HTTP status of its kind.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         ErrorBody::new(kind, message).into()
-    }
-
-    /// The same without what this redactor takes for a secret, which may know more than the one for what is displayed.
-    pub fn redacted(self, redactor: &Redactor) -> Self {
-        let clean = |text: String| redactor.text(&text).into_owned();
-        match self {
-            Self::Answered { status, mut body, retry_after } => {
-                body.error.kind = clean(body.error.kind);
-                body.error.message = clean(body.error.message);
-                Self::Answered { status, body, retry_after }
-            }
-            Self::Unreachable { address, reason } => Self::Unreachable { address: clean(address), reason: clean(reason) },
-            Self::Unusable { address, reason } => Self::Unusable { address: clean(address), reason: clean(reason) },
-            Self::Protocol { protocol, address, reason } => {
-                Self::Protocol { protocol, address: clean(address), reason: clean(reason) }
-            }
-            Self::BrokenOff => Self::BrokenOff,
-        }
     }
 }
 

@@ -155,7 +155,7 @@ async fn dispatch(cli: Cli, redactor: Redactor) -> Result<ExitCode, CliError> {
         CliCommand::Serve(args) => serve::run(*args, &redactor).await,
         CliCommand::Record(args) => record::run(args, &redactor).await,
         CliCommand::Replay(args) => replay::run(*args, &redactor).await,
-        CliCommand::Load(args) => load::run(*args, &redactor).await,
+        CliCommand::Load(args) => load::run(*args).await,
         CliCommand::Report(args) => blocking(move || report::run(args)).await,
         CliCommand::Compare(args) => blocking(move || compare::run(&args)).await,
         CliCommand::Review(args) => blocking(move || review::run(&args)).await,

@@ -13,6 +13,7 @@ use tokio::time::{Instant, sleep_until};
 use super::{Answered, Failed, FailureKind, PlannedConversation, PlannedTurn, Sample, Schedule, Start};
 use crate::backend::Backend;
 use crate::replay::{Driver, Measurement};
+use crate::trace::redact::Redactor;
 
 /// Sends all requests of a schedule, and gives each sample to `on_sample` as it comes, until all are there. Dropping the future
 /// drops the requests that are under way.
@@ -77,10 +78,10 @@ async fn answer(driver: &Driver<'_>, turn: &PlannedTurn, mark: &str) -> Result<M
     }
 }
 
-/// What a panic says.
+/// What a panic says, without secrets: it may quote the backend.
 fn said(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "a panic without words".to_owned())
+    let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    Redactor::installed().text(text.unwrap_or("a panic without words")).into_owned()
 }
 
 /// 64 bits of microseconds last for half a million years.

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use super::Turn;
 use crate::replay::{Failure, Kind, Measurement};
-use crate::trace::redact::Redactor;
 
 /// What came of one request. Times are in microseconds.
 #[derive(Clone, Debug, PartialEq)]
@@ -66,16 +65,6 @@ pub struct Budget {
     pub ttft: Option<Duration>,
     /// The longest time per output token after the first.
     pub tpot: Option<Duration>,
-}
-
-impl Sample {
-    /// The same without what this redactor takes for a secret.
-    pub fn redacted(mut self, redactor: &Redactor) -> Self {
-        if let Err(failed) = &mut self.answer {
-            failed.text = redactor.text(&failed.text).into_owned();
-        }
-        self
-    }
 }
 
 impl From<Failure> for Failed {

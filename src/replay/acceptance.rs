@@ -3,7 +3,6 @@
 use super::align::align;
 use super::{Finding, differences};
 use crate::snapshot::{Matching, Outcome, Snapshot, ToolUse};
-use crate::trace::redact::Redactor;
 
 /// The accepted outcomes of a trace, and the rules under which others are equal to them.
 #[derive(Clone, Debug, Default)]
@@ -15,17 +14,13 @@ pub struct Acceptance {
 impl Acceptance {
     /// By the trace's snapshot, if it has one: its own rules come after those of the settings.
     pub fn new(snapshot: Option<&Snapshot>, settings: &Matching) -> Self {
-        Self::redacted(snapshot, settings, &Redactor::installed())
-    }
-
-    /// The same without what this redactor takes for a secret: snapshots of earlier versions may hold what is one today.
-    pub(super) fn redacted(snapshot: Option<&Snapshot>, settings: &Matching, redactor: &Redactor) -> Self {
         let mut matching = settings.clone();
         if let Some(info) = snapshot.and_then(|snapshot| snapshot.metadata.info.as_ref()) {
             matching.rules.extend(info.rules.iter().cloned());
             matching.unordered_calls |= info.unordered_calls;
         }
-        let outcomes = snapshot.into_iter().flat_map(Snapshot::accepted).map(|outcome| outcome.clone().redacted(redactor));
+        // Snapshots of earlier versions may hold what is a secret today.
+        let outcomes = snapshot.into_iter().flat_map(Snapshot::accepted).map(|outcome| outcome.clone().redacted());
         Self { outcomes: outcomes.collect(), matching }
     }
 

@@ -18,7 +18,6 @@ use crate::wire::{AssembleError, Assembler, ContentBlock, Message, MessagesReque
 pub struct Driver<'a> {
     backend: &'a dyn Backend,
     retries: Retries,
-    redactor: Redactor,
 }
 
 /// How the driver creates the states of the cache.
@@ -57,17 +56,7 @@ impl StateControl<'_> {
 impl<'a> Driver<'a> {
     /// A driver of this backend, which sends a request again up to `retries` times while the backend is busy.
     pub fn new(backend: &'a dyn Backend, retries: u32) -> Self {
-        Self { backend, retries: Retries::new(retries), redactor: Redactor::default() }
-    }
-
-    /// The same with this redactor: of answers and errors nothing is given that it takes for a secret.
-    pub fn redacting(self, redactor: Redactor) -> Self {
-        Self { redactor, ..self }
-    }
-
-    /// What keeps secrets out of what is given.
-    pub(super) fn redactor(&self) -> &Redactor {
-        &self.redactor
+        Self { backend, retries: Retries::new(retries) }
     }
 
     /// How states are created on this backend.
@@ -135,12 +124,12 @@ impl<'a> Driver<'a> {
     /// What comes of a request that nobody times.
     pub(super) async fn outcome(&self, request: MessagesRequest) -> Result<Outcome, Failure> {
         let attempt = async || self.measure_once(request.clone(), Phase::Cached, 1).await;
-        Ok(self.retried(attempt).await?.outcome)
+        Ok(self.retries.run(attempt).await?.outcome)
     }
 
     /// The answer to one request, sent once whatever the cache holds. Its phase means nothing.
     pub(crate) async fn timed(&self, request: MessagesRequest) -> Result<Measurement, Failure> {
-        self.measure_once(request, Phase::Cached, 1).await.map_err(|failure| failure.redacted(&self.redactor))
+        self.measure_once(request, Phase::Cached, 1).await
     }
 
     /// How often requests were sent again since the last measurement.
@@ -158,16 +147,12 @@ impl<'a> Driver<'a> {
             }
             Ok(())
         };
-        self.retried(attempt).await
-    }
-
-    async fn retried<T, F: Future<Output = Result<T, Failure>>>(&self, attempt: impl FnMut() -> F) -> Result<T, Failure> {
-        self.retries.run(attempt).await.map_err(|failure| failure.redacted(&self.redactor))
+        self.retries.run(attempt).await
     }
 
     async fn measure(&self, request: MessagesRequest, phase: Phase, repeat: u32) -> Result<Measurement, Failure> {
         let attempt = async || self.measure_once(request.clone(), phase, repeat).await;
-        let measured = self.retried(attempt).await?;
+        let measured = self.retries.run(attempt).await?;
         Ok(Measurement { retries: self.retries.take(), ..measured })
     }
 
@@ -200,9 +185,9 @@ impl<'a> Driver<'a> {
             prompt_tokens: usage.prompt_tokens(),
             cache_read_tokens: usage.cache_read_input_tokens,
             output_tokens: usage.output_tokens,
-            outcome: Outcome::from(&message).redacted(&self.redactor),
+            outcome: Outcome::from(&message).redacted(),
             last_call: CallEnd::of_last_call(&message),
-            text: text(&message, &self.redactor),
+            text: text(&message),
             retries: 0,
         })
     }
@@ -214,12 +199,12 @@ impl<'a> Driver<'a> {
 }
 
 /// The answer's text, without secrets.
-fn text(message: &Message, redactor: &Redactor) -> String {
+fn text(message: &Message) -> String {
     let texts = message.content.iter().filter_map(|block| match block {
         ContentBlock::Text { text, .. } => Some(text.as_str()),
         _ => None,
     });
-    redactor.text(&texts.collect::<Vec<_>>().join("\n")).into_owned()
+    Redactor::installed().text(&texts.collect::<Vec<_>>().join("\n")).into_owned()
 }
 
 fn new_salt() -> String {

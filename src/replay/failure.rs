@@ -2,7 +2,6 @@
 
 use super::{Finding, Kind};
 use crate::backend::BackendError;
-use crate::trace::redact::Redactor;
 use crate::wire::{AssembleError, ErrorKind};
 
 /// A failure of the backend: its error, and how far the answer had come.
@@ -23,11 +22,6 @@ impl Failure {
     /// A failure in the middle of the answer.
     pub(super) fn during(error: BackendError) -> Self {
         Self { error, began: true }
-    }
-
-    /// The same without what this redactor takes for a secret.
-    pub(super) fn redacted(self, redactor: &Redactor) -> Self {
-        Self { error: self.error.redacted(redactor), ..self }
     }
 
     /// The failure's kind.

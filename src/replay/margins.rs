@@ -65,7 +65,7 @@ impl Margins {
         let calls = calls_of(&judged);
         // The tokens would tell what the report must not.
         let answer = Outcome { stop_reason: None, tool_use: calls.clone() };
-        if answer.clone().redacted(driver.redactor()) != answer {
+        if answer.clone().redacted() != answer {
             return Self::missing("the calls hold a secret");
         }
         let is_what_was_asked = known.map_or(calls == outcome.tool_use, |known| calls == calls_of(known));

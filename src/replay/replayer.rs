@@ -11,7 +11,6 @@ use super::{
     malformed_arguments,
 };
 use crate::snapshot::{Info, Metadata, Outcome, Snapshot, SnapshotError, Store};
-use crate::trace::redact::Redactor;
 
 /// Replays cases. Its fields are what the cases have in common.
 pub struct Replayer<'a> {
@@ -65,7 +64,7 @@ impl Replayer<'_> {
             () = interrupt => CaseEnding::Interrupted,
         };
         let file = tokio::task::block_in_place(|| self.store.accepted(&case.id))?;
-        let acceptance = Acceptance::redacted(file.as_ref(), &self.settings.matching, self.driver.redactor());
+        let acceptance = Acceptance::new(file.as_ref(), &self.settings.matching);
         let mut result = self.judge(case, measurements, &acceptance, &ending);
         let answers = free_outcome.as_ref().zip(case.recorded.as_ref());
         result.free_fidelity = answers.map(|(free, recorded)| FreeFidelity::of(free, recorded, &case.request.tools));
@@ -161,7 +160,7 @@ impl Replayer<'_> {
             }
             Policy::Update => {
                 if let (Some(file), false) = (&file, outcome_changed) {
-                    keep_accepted(file, &mut now, must_be_accepted, self.driver.redactor());
+                    keep_accepted(file, &mut now, must_be_accepted);
                 }
                 now.metadata = now.metadata.trimmed();
                 if file.as_ref() != Some(&now) {
@@ -224,8 +223,8 @@ fn malformed(result: &CaseResult) -> Option<Finding> {
 
 /// Keeps the accepted outcomes where the new one is equal to one of them, and the accepted count of prompt tokens where the new
 /// one differs by so little that it is no change.
-fn keep_accepted(accepted: &Snapshot, now: &mut Snapshot, prompt_changed: bool, redactor: &Redactor) {
-    let mut redacted = accepted.accepted().map(|outcome| outcome.clone().redacted(redactor));
+fn keep_accepted(accepted: &Snapshot, now: &mut Snapshot, prompt_changed: bool) {
+    let mut redacted = accepted.accepted().map(|outcome| outcome.clone().redacted());
     if let Some(first) = redacted.next() {
         now.outcome = first;
     }

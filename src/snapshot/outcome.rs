@@ -43,7 +43,8 @@ impl Outcome {
     }
 
     /// The outcome without secrets, as it may be written to files.
-    pub fn redacted(mut self, redactor: &Redactor) -> Self {
+    pub fn redacted(mut self) -> Self {
+        let redactor = Redactor::installed();
         for call in &mut self.tool_use {
             redactor.json(&mut call.input);
         }
@@ -155,7 +156,7 @@ mod tests {
         let outcome = Outcome::from(&message(json!([
             {"type": "tool_use", "id": "t", "name": "Bash", "input": {"command": format!("curl -H 'x-api-key: {key}' a.example")}},
         ])));
-        let text = outcome.redacted(&Redactor::default()).to_text();
+        let text = outcome.redacted().to_text();
         assert!(!text.contains("api03") && text.contains("[redacted]"), "{text}");
     }
 

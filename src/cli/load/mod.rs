@@ -23,10 +23,9 @@ use crate::load::{
 };
 use crate::report::{LoadTarget, Measured, load};
 use crate::trace;
-use crate::trace::redact::Redactor;
 
 /// Sends the load and prints what came of it.
-pub(super) async fn run(args: LoadArgs, redactor: &Redactor) -> Result<ExitCode, CliError> {
+pub(super) async fn run(args: LoadArgs) -> Result<ExitCode, CliError> {
     let (configured, asked, workload) = tokio::task::block_in_place(|| {
         let configured = config::load(&Map::new())?.settings;
         let asked = Asked::one(&args.answerer, &configured)?;
@@ -41,7 +40,7 @@ pub(super) async fn run(args: LoadArgs, redactor: &Redactor) -> Result<ExitCode,
         model: model_name(&asked, answerer.backend.as_ref()),
         host: host_name(),
     };
-    let generator = Generator { args: &args, workload, answerer, target, redactor };
+    let generator = Generator { args: &args, workload, answerer, target };
     match args.pattern.find_rate {
         Some(start) => generator.find_rate(start).await,
         None => generator.send_once().await,
@@ -80,7 +79,6 @@ struct Generator<'a> {
     workload: Workload,
     answerer: Answerer,
     target: LoadTarget,
-    redactor: &'a Redactor,
 }
 
 impl Generator<'_> {
@@ -155,9 +153,9 @@ impl Generator<'_> {
         }
         let (progress, mut samples) = (ProgressBar::new(requests as u64), Vec::<Sample>::with_capacity(requests));
         let mut signals = Signals::listen(&signals::ENDING).map_err(CliError::backend)?;
-        let on_sample = |sample: Sample| {
+        let on_sample = |sample| {
             progress.inc(1);
-            samples.push(sample.redacted(self.redactor));
+            samples.push(sample);
         };
         let stopped = tokio::select! {
             () = send(schedule, self.answerer.backend.clone(), on_sample) => None,

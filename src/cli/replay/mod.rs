@@ -33,7 +33,7 @@ use crate::trace::redact::Redactor;
 
 /// Replays the traces and prints the report.
 pub(super) async fn run(args: ReplayArgs, redactor: &Redactor) -> Result<ExitCode, CliError> {
-    let Prepared { replays, files, expectations } = prepare(&args, redactor).await.map_err(|error| {
+    let Prepared { replays, files, expectations } = prepare(&args).await.map_err(|error| {
         let error = error.redacted(redactor);
         // There will be no report with annotations. Standard output may be a file's.
         print_to_stderr(&GitHub::from_environment().ended_by(&error));
@@ -54,7 +54,7 @@ struct Prepared {
 }
 
 /// Reads all that the replays need, and connects their backends.
-async fn prepare(args: &ReplayArgs, redactor: &Redactor) -> Result<Prepared, CliError> {
+async fn prepare(args: &ReplayArgs) -> Result<Prepared, CliError> {
     let policy = policy(args)?;
     let (configured, asked, expectations, settings, files, store, plan, without_trace) = tokio::task::block_in_place(|| {
         let configured = config::load(&Map::new())?.settings;
@@ -92,7 +92,6 @@ async fn prepare(args: &ReplayArgs, redactor: &Redactor) -> Result<Prepared, Cli
         let plan = plan.clone().asking_for(asked.model_to_send());
         let mut replay = Replay::new(args, policy, &asked, settings.clone(), store.clone(), plan, answerer);
         replay.known_answers = known_answers;
-        replay.redactor = redactor.clone();
         replay.without_trace.clone_from(&without_trace);
         replays.push(replay);
     }

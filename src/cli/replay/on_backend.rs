@@ -20,7 +20,6 @@ use crate::replay::{
 };
 use crate::report::{ReplayTarget, Report, States, terminal};
 use crate::snapshot::{Info, Rule, Store};
-use crate::trace::redact::Redactor;
 
 /// The replay of all traces on one backend.
 pub(super) struct Replay {
@@ -33,8 +32,6 @@ pub(super) struct Replay {
     pub policy: Policy,
     /// Whether to ask how sure the model is of the accepted calls, with the answers of an earlier replay.
     pub known_answers: Option<KnownAnswers>,
-    /// What keeps secrets out of snapshots and reports.
-    pub redactor: Redactor,
     /// Width of the widest name of a trace, in terminal columns.
     pub id_width: usize,
     answerer: Answerer,
@@ -87,7 +84,6 @@ impl Replay {
             settings,
             policy,
             known_answers: None,
-            redactor: Redactor::default(),
             answerer,
             store,
             allow_skips: args.allow_skips,
@@ -141,7 +137,7 @@ impl Replay {
     fn replayer(&self) -> Replayer<'_> {
         let settings = &self.settings;
         Replayer {
-            driver: Driver::new(self.answerer.backend.as_ref(), settings.retries).redacting(self.redactor.clone()),
+            driver: Driver::new(self.answerer.backend.as_ref(), settings.retries),
             store: self.store.clone(),
             policy: self.policy,
             settings,
