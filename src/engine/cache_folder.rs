@@ -1,7 +1,8 @@
 //! The folder in which caches outlive the process. Files in it are replaced, cut and removed, so it must be nobody else's.
 
-use std::fs;
+use std::fs::{self, File, Permissions};
 use std::io;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 use super::EngineError;
@@ -35,6 +36,17 @@ pub(super) fn take(folder: &Path) -> Result<(), EngineError> {
         return Err(refuse(format!("it has {name} and is not marked as a cache of anyclaude by a {TAG}; empty it")));
     }
     write_atomically(&tag, TAG_TEXT.as_bytes(), Access::Owner).map_err(unusable)
+}
+
+/// Opens a file in such a folder to read it and append to it, or makes it. Nobody but its owner can open it.
+///
+/// # Errors
+/// It cannot be opened or made, or is another user's.
+pub(super) fn open_to_append(path: &Path) -> io::Result<File> {
+    let file = File::options().create(true).append(true).read(true).mode(0o600).open(path)?;
+    // One that an earlier version made may be readable by others.
+    file.set_permissions(Permissions::from_mode(0o600))?;
+    Ok(file)
 }
 
 /// The name of something in the folder, if there is anything but hidden files and what a file system has put there.

@@ -9,6 +9,7 @@ mod cache_folder;
 #[cfg(test)]
 mod damaged_files;
 pub mod decode;
+mod deep_stack;
 mod error;
 mod handle;
 mod memory_forecast;

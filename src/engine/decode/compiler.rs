@@ -10,8 +10,8 @@ use llguidance::{Matcher, ParserFactory};
 
 use super::budget::Budget;
 use super::follower::Grammar;
-use crate::engine::EngineError;
 use crate::engine::text::{TokenKind, Tokenizer};
+use crate::engine::{EngineError, deep_stack};
 
 /// The stack of a thread that compiles, in bytes. Only the pages in use take memory.
 const STACK: usize = 128 << 20;
@@ -69,11 +69,9 @@ impl Compiler {
 /// The thread cannot be started, or it panicked.
 pub(super) fn on_a_deep_stack<T: Send>(compile: impl FnOnce() -> T + Send) -> Result<T, EngineError> {
     let failed = |reason: &str| EngineError::Device(format!("a grammar cannot be compiled: {reason}"));
-    std::thread::scope(|scope| {
-        let thread = std::thread::Builder::new().name("grammar".into()).stack_size(STACK);
-        let thread = thread.spawn_scoped(scope, compile).map_err(|error| failed(&error.to_string()))?;
-        thread.join().map_err(|_| failed("the compiler failed"))
-    })
+    deep_stack::run("grammar", STACK, compile)
+        .map_err(|error| failed(&error.to_string()))?
+        .map_err(|_| failed("the compiler failed"))
 }
 
 /// The vocabulary for llguidance. Added tokens are marked as special, so that none is accepted for its text inside JSON.

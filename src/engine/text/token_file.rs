@@ -4,9 +4,8 @@
 //! first damaged or half-written record, such as a killed process leaves. A file that would grow beyond its bound is replaced by
 //! one with what was used last: half as much at most, so that this is seldom.
 
-use std::fs::{self, File, Permissions};
+use std::fs::{self, File};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -80,7 +79,7 @@ impl KeptTokens {
 
 impl OpenTokenFile {
     fn open(path: PathBuf, most: u64) -> io::Result<Self> {
-        let file = open_to_append(&path)?;
+        let file = cache_folder::open_to_append(&path)?;
         let length = file.metadata()?.len();
         let mut bytes = Vec::new();
         (&file).take(most).read_to_end(&mut bytes)?;
@@ -125,16 +124,9 @@ impl OpenTokenFile {
         }
         records.reverse();
         write_atomically(&self.path, &records.concat(), Access::Owner)?;
-        self.file = open_to_append(&self.path)?;
+        self.file = cache_folder::open_to_append(&self.path)?;
         Ok(())
     }
-}
-
-fn open_to_append(path: &Path) -> io::Result<File> {
-    let file = File::options().create(true).append(true).read(true).mode(0o600).open(path)?;
-    // One that an earlier version made may be readable by others.
-    file.set_permissions(Permissions::from_mode(0o600))?;
-    Ok(file)
 }
 
 /// One record: the key (32 bytes), the number of tokens, the tokens, and a CRC-32 of everything before it; all
@@ -171,6 +163,8 @@ fn first_record(bytes: &[u8]) -> Option<(Key, Arc<[u32]>, usize)> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::super::tiny_model;
     use super::*;
 

@@ -10,9 +10,8 @@ mod segment_file;
 mod writer;
 
 use std::collections::HashMap;
-use std::fs::{self, File, Permissions};
+use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -99,9 +98,8 @@ impl DiskCache {
         let folder = options.folder;
         let error = |error: io::Error| EngineError::CacheFolder { path: folder.clone(), reason: error.to_string() };
         cache_folder::take(&folder)?;
-        let lock = File::options().create(true).append(true).mode(0o600).open(folder.join(LOCK)).map_err(error)?;
-        // One that an earlier version made may be readable by others, who could then hold the lock.
-        lock.set_permissions(Permissions::from_mode(0o600)).map_err(error)?;
+        // Whoever can read it could hold the lock.
+        let lock = cache_folder::open_to_append(&folder.join(LOCK)).map_err(error)?;
         if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
             tracing::warn!(folder = %folder.display(), "another process keeps its prefix cache here: nothing is kept on disk");
             return Ok(None);

@@ -22,7 +22,7 @@ use super::template_traits::{Descriptions, TemplateTraits};
 use super::tokenizer::token_text;
 use super::tools::KnownTools;
 use super::{Tokenizer, offered_tools, read_optional, read_optional_json};
-use crate::engine::EngineError;
+use crate::engine::{EngineError, deep_stack};
 use crate::wire::MessagesRequest;
 
 /// A Hugging Face chat template. Rendering gives the same text as the Python library transformers.
@@ -194,12 +194,9 @@ impl ChatTemplate {
 const STACK: usize = 256 * FUEL as usize;
 
 fn with_deep_stack(render: impl FnOnce() -> Result<String, Error> + Send) -> Result<String, Error> {
-    std::thread::scope(|scope| {
-        let thread = std::thread::Builder::new().name("template".into()).stack_size(STACK);
-        let rendering = thread.spawn_scoped(scope, render);
-        let rendering = rendering.map_err(|error| Error::new(ErrorKind::InvalidOperation, format!("no thread: {error}")))?;
-        rendering.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-    })
+    deep_stack::run("template", STACK, render)
+        .map_err(|error| Error::new(ErrorKind::InvalidOperation, format!("no thread: {error}")))?
+        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 /// The template in `tokenizer_config.json`. Of several, the one named `tool_use`, or else `default`.
